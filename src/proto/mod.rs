@@ -1,0 +1,11 @@
+//! Pure codecs: bytes to values and back. No time, no policy; nothing here imports the rest of the
+//! program.
+
+pub mod endpoint;
+pub mod http;
+pub mod jsonrpc;
+pub mod line;
+pub mod sse;
+pub mod timestamp;
+pub mod transport;
+pub mod ws;
