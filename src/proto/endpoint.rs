@@ -312,7 +312,7 @@ impl fmt::Display for EndpointError {
             EndpointError::Control => "the URL holds a control character: remove it",
             EndpointError::Quotes => "the URL holds quotes or angle brackets: remove them",
             EndpointError::NonAscii => {
-                "the URL holds a non-ASCII character: percent-encode it, or use the host's xn-- name"
+                "the URL holds a non-ASCII character: percent-encode it (a host: its xn-- name)"
             }
             EndpointError::Backslash => "the URL holds a backslash: use / instead",
             EndpointError::BadHost => "the URL's host is neither a DNS name nor an IP address",
