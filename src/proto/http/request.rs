@@ -26,7 +26,7 @@ impl Method {
 }
 
 /// A request head in the making. Nothing is refused here: names and values have been checked
-/// ([`is_header_value`]) by whoever learned them.
+/// ([`is_header_value`]) by whoever learned them. No `Debug`: the token is in here.
 #[derive(Clone)]
 pub struct RequestHead {
     bytes: Vec<u8>,

@@ -108,7 +108,7 @@ impl ResponseHead {
             self.take_transfer_encoding(value)?;
         } else if is("content-encoding") {
             let foreign = list(value).find(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-            self.content_encoding = self.content_encoding.take().or(foreign.and_then(text));
+            self.content_encoding = self.content_encoding.take().or(foreign.map(coding_name));
         } else if is("connection") {
             for token in list(value) {
                 self.close |= token.eq_ignore_ascii_case(b"close");
@@ -152,8 +152,7 @@ impl ResponseHead {
     fn take_transfer_encoding(&mut self, value: &[u8]) -> Result<(), HttpError> {
         for coding in list(value) {
             if self.chunked || !coding.eq_ignore_ascii_case(b"chunked") {
-                let coding = String::from_utf8_lossy(coding).into_owned();
-                return Err(HttpError::TransferCoding(coding));
+                return Err(HttpError::TransferCoding(coding_name(coding).into()));
             }
             self.chunked = true;
         }
@@ -199,6 +198,15 @@ fn number(value: &[u8]) -> Option<u64> {
 fn text(value: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(value).ok()?;
     (!text.is_empty() && is_header_value(value)).then(|| text.into())
+}
+
+/// As much of a coding's name as is fit for an error's text.
+fn coding_name(coding: &[u8]) -> Box<str> {
+    let shown = coding
+        .iter()
+        .filter(|byte| byte.is_ascii_graphic())
+        .take(40);
+    shown.map(|&byte| char::from(byte)).collect()
 }
 
 fn content(value: &[u8]) -> Content {
@@ -413,6 +421,8 @@ X-Other: \u{e5}",
         check("Identity", None);
         check("gzip", Some("gzip"));
         check("identity, br, gzip", Some("br"));
+        check("g\u{9b}z\tip", Some("gzip"));
+        check(&"x".repeat(900), Some(&"x".repeat(40)));
     }
 
     #[test]
