@@ -45,6 +45,18 @@ pub struct TrustFiles {
     pub node_extra: Option<String>,
 }
 
+impl TrustFiles {
+    /// The value of one of the three variables.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "SSL_CERT_FILE" => self.cert_file.clone(),
+            "SSL_CERT_DIR" => self.cert_dir.clone(),
+            "NODE_EXTRA_CA_CERTS" => self.node_extra.clone(),
+            _ => None,
+        }
+    }
+}
+
 /// All that a run needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
