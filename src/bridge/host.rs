@@ -103,11 +103,7 @@ impl Bridge {
                 message.method.as_ref(),
                 "server/discover" | "subscriptions/listen"
             );
-        let era = if modern && message.method != "initialize" {
-            Era::Modern
-        } else {
-            Era::Legacy
-        };
+        let era = if modern { Era::Modern } else { Era::Legacy };
         match message.kind {
             Kind::Request => self.request(message, &params, era, batch),
             Kind::Notification => match message.method.as_ref() {

@@ -242,10 +242,10 @@ impl Bridge {
 
     /// What follows from any input: connections for who waits, limits, the end.
     fn settle(&mut self) {
+        self.end_if_done();
         self.pump();
         self.expire_idle();
         self.limit_stdin();
-        self.end_if_done();
     }
 
     /// CLOCK_MONOTONIC stands still while the machine sleeps (P26): if the wall clock ran ahead,

@@ -231,7 +231,9 @@ impl Bridge {
             return;
         };
         match (call.method.as_ref(), &call.asker, error) {
-            ("initialize", Asker::Host(_), _) => self.initialize_answered(task, &bytes, error),
+            ("initialize", Asker::Host(_), _) if call.era == Era::Legacy => {
+                self.initialize_answered(task, &bytes, error)
+            }
             ("initialize", Asker::Reopening, _) => return self.reopened(task, id, &bytes, error),
             _ => {}
         }
