@@ -17,6 +17,7 @@ const sessions = new Map();
 const world = {
   log: (line) => console.log(line),
   changed: () => modern.notify,
+  forget: (ctx) => sessions.delete(ctx.sessionId),
   cutStream: (ctx) => sessions.get(ctx.sessionId)?.closeSSEStream(ctx.mcpReq.id),
 };
 const modern = createMcpHandler(() => offer(world), { maxRequestBodySize: 64 << 20 });

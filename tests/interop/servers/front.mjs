@@ -20,7 +20,8 @@ class Line {
   #stream;
   #nextId = 1;
 
-  constructor() {
+  constructor({ stateless }) {
+    this.stateless = stateless;
     this.peer = new StdioPeer(target, {
       onMessage: (message) => this.#route(message),
       onRequest: ({ id }) => new Promise((resolve) => this.#questions.set(String(id), resolve)),
@@ -44,7 +45,7 @@ class Line {
     answered = true;
     this.exchanges.delete(id);
     const message = restored({ ...answer, id: body.id }, exchange);
-    const single = revision(body) !== undefined && !exchange.events;
+    const single = this.stateless && !exchange.events;
     if (single) return json(response, status(message), message, headers);
     exchange.push(message);
     return response.end();
@@ -92,10 +93,9 @@ class Line {
 
   #newest(method) {
     const calls = this.#all().filter(({ body }) => body.method !== 'subscriptions/listen');
-    const modern = calls.some(({ body }) => revision(body) !== undefined);
-    if (!modern) return calls.at(-1);
+    if (!this.stateless) return calls.at(-1);
     const logs = method === 'notifications/message';
-    return logs ? calls.findLast(({ body }) => body.params._meta[`${META}logLevel`]) : undefined;
+    return logs ? calls.findLast(({ body }) => body.params?._meta?.[`${META}logLevel`]) : undefined;
   }
 }
 
@@ -176,7 +176,7 @@ async function post(request, response, session, headers) {
     return response.writeHead(202).end();
   }
   if (body.method === 'initialize' && revision(body) === undefined) {
-    const line = new Line();
+    const line = new Line({ stateless: false });
     const id = randomUUID();
     sessions.set(id, line);
     return line.exchange(body, response, { 'mcp-session-id': id });
@@ -192,7 +192,7 @@ async function post(request, response, session, headers) {
 
 /** The way hosts of 2026-07-28 begin: the probe tells both ends which era this pipe is of. */
 async function openModern() {
-  const line = new Line();
+  const line = new Line({ stateless: true });
   const params = { _meta: modernMeta('2026-07-28', {}) };
   await line.peer.request('server/discover', params, { id: 'front-probe' });
   return line;

@@ -1,5 +1,5 @@
 // What the fixture server offers: the tools, resources and prompts that the official conformance suite
-// asks of a server under test, and a few of our own (`slow`, `big`, `headers`).
+// asks of a server under test, and a few of our own (`ownTools`).
 import { randomUUID, webcrypto } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
@@ -24,7 +24,7 @@ const string = { type: 'string' };
 /** Seals `requestState`, so that a tampered one is refused before a tool sees it. */
 const seal = createRequestStateCodec({ key: webcrypto.getRandomValues(new Uint8Array(32)) });
 
-/** One server instance. `world` is what tools reach beyond it: `log(line)`, `changed`, `cutStream(ctx)`. */
+/** One server instance. `world` is what tools reach beyond it: output, subscribers, sessions, streams. */
 export function offer(world) {
   const server = new McpServer(
     { name: 'interop-fixture', version: '1.0.0' },
@@ -267,7 +267,7 @@ function schemaTools(tool) {
   tool('json_schema_2020_12_tool', full, async (args) => say(JSON.stringify(args)));
 }
 
-/** Ours: arguments mirrored into headers, calls that last, answers that are large. */
+/** Ours: arguments mirrored into headers, calls that last, sessions that end, answers that are large. */
 function ownTools(tool, world) {
   const mirrored = {
     region: { type: 'string', 'x-mcp-header': 'Region' },
@@ -285,6 +285,10 @@ function ownTools(tool, world) {
       world.log(`cancelled ${tag}`);
     }
     return say(`slow ${tag}`);
+  });
+  tool('forget_session', schema(), async (_, ctx) => {
+    world.forget(ctx);
+    return say('forgotten');
   });
   tool('big', schema({ bytes: { type: 'integer' } }, ['bytes']), async ({ bytes }) =>
     say('0123456789abcdef'.repeat(bytes / 16)),
