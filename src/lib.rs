@@ -1,1 +1,7 @@
 //! The gateway.
+
+pub mod bridge;
+pub mod config;
+pub mod failure;
+pub mod log;
+pub mod proto;

@@ -2,6 +2,7 @@
 //! program.
 
 pub mod endpoint;
+pub mod header;
 pub mod http;
 pub mod jsonrpc;
 pub mod line;
@@ -9,3 +10,7 @@ pub mod sse;
 pub mod timestamp;
 pub mod transport;
 pub mod ws;
+
+mod grow;
+#[cfg(test)]
+mod testing;
