@@ -75,7 +75,9 @@ impl Failure {
     /// Whether the request may have run.
     pub fn executed(&self) -> Executed {
         match self {
-            Failure::Connect(_) | Failure::SessionLost(_) | Failure::TooManyStreams(_) => Executed::No,
+            Failure::Connect(_) | Failure::SessionLost(_) | Failure::TooManyStreams(_) => {
+                Executed::No
+            }
             Failure::Lost(close) if !close.sent => Executed::No,
             Failure::Status(refusal) => match refusal.status {
                 408 => Executed::Unknown,
@@ -124,10 +126,14 @@ impl Failure {
                 format!("{origin} ended its reply (HTTP {status}) without an answer")
             }
             Failure::WrongId => {
-                format!("{origin} answered with the id of another request; that answer was discarded")
+                format!(
+                    "{origin} answered with the id of another request; that answer was discarded"
+                )
             }
             Failure::TooLarge(limit) => {
-                format!("the reply of {origin} is larger than {limit} bytes, the limit for one message")
+                format!(
+                    "the reply of {origin} is larger than {limit} bytes, the limit for one message"
+                )
             }
             Failure::TimedOut(seconds) => {
                 format!("no answer from {origin} within {seconds} s")
@@ -168,7 +174,10 @@ impl Failure {
             _ => String::new(),
         };
         let retry = match self {
-            Failure::Status(Refusal { retry_after_s: Some(seconds), .. }) => {
+            Failure::Status(Refusal {
+                retry_after_s: Some(seconds),
+                ..
+            }) => {
                 format!("\"retry_after_s\":{seconds},")
             }
             _ => String::new(),
@@ -181,13 +190,19 @@ impl Refusal {
     /// What the status means and what to do.
     pub fn describe(&self, origin: &str) -> String {
         let status = self.status;
-        let said = if self.words.is_empty() { String::new() } else { format!(" (it says: {})", self.words) };
+        let said = if self.words.is_empty() {
+            String::new()
+        } else {
+            format!(" (it says: {})", self.words)
+        };
         match status {
             401 => format!(
                 "Token invalid: {origin} refused AEROSTACK_TOKEN (HTTP 401){said}. Create a new token in \
                  the dashboard and update the setting"
             ),
-            403 => format!("this token is not allowed to do this (HTTP 403){said}. Check the token's role in the dashboard"),
+            403 => format!(
+                "this token is not allowed to do this (HTTP 403){said}. Check the token's role in the dashboard"
+            ),
             404 => format!(
                 "there is no workspace at this URL (HTTP 404){said}. Check AEROSTACK_WORKSPACE_URL; the \
                  path is usually /ws/<your-workspace>"
@@ -199,8 +214,12 @@ impl Refusal {
             407 => format!("a proxy wants credentials (HTTP 407){said}. Put them into HTTPS_PROXY"),
             413 => format!("the request is too large for {origin} (HTTP 413){said}"),
             429 => match self.retry_after_s {
-                Some(seconds) => format!("the rate limit of this token is used up (HTTP 429){said}. Try again in {seconds} s"),
-                None => format!("the rate limit of this token is used up (HTTP 429){said}. Try again later"),
+                Some(seconds) => format!(
+                    "the rate limit of this token is used up (HTTP 429){said}. Try again in {seconds} s"
+                ),
+                None => format!(
+                    "the rate limit of this token is used up (HTTP 429){said}. Try again later"
+                ),
             },
             300..=399 => match &self.location {
                 Some(location) => format!(
@@ -209,8 +228,12 @@ impl Refusal {
                 ),
                 None => format!("{origin} redirects without saying where (HTTP {status})"),
             },
-            500..=599 => format!("Workspace unreachable: {origin} failed with HTTP {status}{said}. Try again in a moment"),
-            _ if self.html => format!("{origin} answered HTTP {status} with an HTML page{said}. Check AEROSTACK_WORKSPACE_URL"),
+            500..=599 => format!(
+                "Workspace unreachable: {origin} failed with HTTP {status}{said}. Try again in a moment"
+            ),
+            _ if self.html => format!(
+                "{origin} answered HTTP {status} with an HTML page{said}. Check AEROSTACK_WORKSPACE_URL"
+            ),
             _ => format!("{origin} refused it with HTTP {status}{said}"),
         }
     }
@@ -262,29 +285,50 @@ fn tls_words(failure: &TlsFailure, origin: &str) -> String {
              private CA, set SSL_CERT_FILE or NODE_EXTRA_CA_CERTS to the CA's PEM file"
         ),
         TlsFailure::WrongName(names) if names.is_empty() => {
-            format!("the certificate of {origin} is for another name. Check AEROSTACK_WORKSPACE_URL")
+            format!(
+                "the certificate of {origin} is for another name. Check AEROSTACK_WORKSPACE_URL"
+            )
         }
         TlsFailure::WrongName(names) => format!(
             "the certificate of {origin} is for another name ({}). Check AEROSTACK_WORKSPACE_URL",
             printable(names, 200)
         ),
-        TlsFailure::Expired => format!("the certificate of {origin} has expired. Check this machine's clock, else tell the server's owner"),
-        TlsFailure::NotYetValid => format!("the certificate of {origin} is not valid yet. Check this machine's clock"),
-        TlsFailure::NotTls => format!("{origin} does not speak TLS. Check the port, or whether the URL should start with http://"),
-        TlsFailure::Version => format!("{origin} offers no TLS version from 1.2 on: it must be updated"),
-        TlsFailure::Roots(words) => format!("the CA file can not be used: {}", printable(words, 300)),
+        TlsFailure::Expired => format!(
+            "the certificate of {origin} has expired. Check this machine's clock, else tell the server's owner"
+        ),
+        TlsFailure::NotYetValid => {
+            format!("the certificate of {origin} is not valid yet. Check this machine's clock")
+        }
+        TlsFailure::NotTls => format!(
+            "{origin} does not speak TLS. Check the port, or whether the URL should start with http://"
+        ),
+        TlsFailure::Version => {
+            format!("{origin} offers no TLS version from 1.2 on: it must be updated")
+        }
+        TlsFailure::Roots(words) => {
+            format!("the CA file can not be used: {}", printable(words, 300))
+        }
         TlsFailure::Other(words) => format!("TLS with {origin} failed: {}", printable(words, 200)),
     }
 }
 
 fn lost_words(close: &Close, origin: &str) -> String {
     match (&close.cause, close.phase) {
-        (CloseCause::Eof, _) => format!("{origin} closed the connection before its answer was complete"),
-        (CloseCause::Tls(TlsFailure::Other(words)), Phase::Open) => {
-            format!("the TLS connection to {origin} broke before the answer was complete ({})", printable(words, 120))
+        (CloseCause::Eof, _) => {
+            format!("{origin} closed the connection before its answer was complete")
         }
-        (CloseCause::Io(kind), _) => format!("the connection to {origin} broke before the answer was complete ({kind})"),
-        (cause, _) => format!("the connection to {origin} ended before the answer was complete ({cause:?})"),
+        (CloseCause::Tls(TlsFailure::Other(words)), Phase::Open) => {
+            format!(
+                "the TLS connection to {origin} broke before the answer was complete ({})",
+                printable(words, 120)
+            )
+        }
+        (CloseCause::Io(kind), _) => {
+            format!("the connection to {origin} broke before the answer was complete ({kind})")
+        }
+        (cause, _) => {
+            format!("the connection to {origin} ended before the answer was complete ({cause:?})")
+        }
     }
 }
 
@@ -343,33 +387,90 @@ mod tests {
                 assert!(message.contains(part), "{message}\nlacks {part}");
             }
         };
-        let refused = close(CloseCause::Io(ErrorKind::ConnectionRefused), Phase::Connect, false);
-        check(Failure::Connect(refused), &["github__create_issue", "Workspace unreachable", "refused", "not executed"]);
-        let reset = close(CloseCause::Io(ErrorKind::ConnectionReset), Phase::Open, true);
-        check(Failure::Lost(reset), &["broke before the answer", "may have been executed"]);
-        let refusal = |status| Refusal { status, ..Refusal::default() };
-        check(Failure::Status(refusal(401)), &["Token invalid", "not executed", "dashboard"]);
-        check(Failure::Status(refusal(403)), &["not allowed to do this", "not executed"]);
-        check(Failure::Status(refusal(503)), &["HTTP 503", "may have been executed"]);
-        let issuer = close(CloseCause::Tls(TlsFailure::UnknownIssuer), Phase::Tls, false);
-        check(Failure::Connect(issuer), &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"]);
+        let refused = close(
+            CloseCause::Io(ErrorKind::ConnectionRefused),
+            Phase::Connect,
+            false,
+        );
+        check(
+            Failure::Connect(refused),
+            &[
+                "github__create_issue",
+                "Workspace unreachable",
+                "refused",
+                "not executed",
+            ],
+        );
+        let reset = close(
+            CloseCause::Io(ErrorKind::ConnectionReset),
+            Phase::Open,
+            true,
+        );
+        check(
+            Failure::Lost(reset),
+            &["broke before the answer", "may have been executed"],
+        );
+        let refusal = |status| Refusal {
+            status,
+            ..Refusal::default()
+        };
+        check(
+            Failure::Status(refusal(401)),
+            &["Token invalid", "not executed", "dashboard"],
+        );
+        check(
+            Failure::Status(refusal(403)),
+            &["not allowed to do this", "not executed"],
+        );
+        check(
+            Failure::Status(refusal(503)),
+            &["HTTP 503", "may have been executed"],
+        );
+        let issuer = close(
+            CloseCause::Tls(TlsFailure::UnknownIssuer),
+            Phase::Tls,
+            false,
+        );
+        check(
+            Failure::Connect(issuer),
+            &["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"],
+        );
     }
 
     #[test]
     fn data_is_json_with_the_contracts_members() {
-        let failure = Failure::Status(Refusal { status: 429, retry_after_s: Some(40), ..Refusal::default() });
-        assert_eq!(failure.data(), r#"{"http_status":429,"retry_after_s":40,"executed":"no"}"#);
+        let failure = Failure::Status(Refusal {
+            status: 429,
+            retry_after_s: Some(40),
+            ..Refusal::default()
+        });
+        assert_eq!(
+            failure.data(),
+            r#"{"http_status":429,"retry_after_s":40,"executed":"no"}"#
+        );
         assert_eq!(Failure::WrongId.data(), r#"{"executed":"unknown"}"#);
     }
 
     #[test]
     fn the_peers_words_are_found_and_made_printable() {
         let check = |body: &str, expect: &str, html: bool| {
-            assert_eq!(quote_body(body.as_bytes()), (expect.to_owned(), html), "{body}");
+            assert_eq!(
+                quote_body(body.as_bytes()),
+                (expect.to_owned(), html),
+                "{body}"
+            );
         };
-        check(r#"{"error":{"code":"unauthorized","message":"no\u001b[2J"}}"#, "no [2J", false);
+        check(
+            r#"{"error":{"code":"unauthorized","message":"no\u001b[2J"}}"#,
+            "no [2J",
+            false,
+        );
         check(r#"{"error":"gone"}"#, "gone", false);
-        check("<!DOCTYPE html><TITLE> Sign in </TITLE><p>x", "Sign in", true);
+        check(
+            "<!DOCTYPE html><TITLE> Sign in </TITLE><p>x",
+            "Sign in",
+            true,
+        );
         check("<html><body>", "", true);
         check("upstream\n down", "upstream  down", false);
         check("", "", false);

@@ -78,7 +78,8 @@ fn push_printable(out: &mut String, text: &str, max_bytes: usize) {
 
 /// C0, DEL, C1, and the bidirectional controls that can reorder what a person reads.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    c.is_control()
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -97,6 +98,9 @@ mod tests {
         assert_eq!(printable("a\u{1b}[31m\r\nb\u{202e}c", 100), "a [31m  b c");
         assert_eq!(printable("åäö", 4), "åä…");
         let line = line(Level::Info, 0, "x\ny");
-        assert_eq!(line, "1970-01-01T00:00:00.000Z aerostack-gateway info: x y\n");
+        assert_eq!(
+            line,
+            "1970-01-01T00:00:00.000Z aerostack-gateway info: x y\n"
+        );
     }
 }

@@ -21,7 +21,13 @@ impl Batches {
     /// A batch of so many requests.
     pub(super) fn begin(&mut self, requests: usize) -> BatchId {
         self.next += 1;
-        self.open.insert(BatchId(self.next), Batch { missing: requests, joined: Vec::new() });
+        self.open.insert(
+            BatchId(self.next),
+            Batch {
+                missing: requests,
+                joined: Vec::new(),
+            },
+        );
         BatchId(self.next)
     }
 
@@ -31,7 +37,9 @@ impl Batches {
     pub(super) fn done(&mut self, id: BatchId, answer: Option<&[u8]>) -> Option<Vec<u8>> {
         let batch = self.open.get_mut(&id)?;
         if let Some(answer) = answer {
-            batch.joined.push(if batch.joined.is_empty() { b'[' } else { b',' });
+            batch
+                .joined
+                .push(if batch.joined.is_empty() { b'[' } else { b',' });
             batch.joined.extend_from_slice(answer);
         }
         batch.missing = batch.missing.saturating_sub(1);

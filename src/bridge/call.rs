@@ -97,7 +97,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(asker: Asker, id: Box<str>, method: &str, era: Era, message: Vec<u8>) -> Self {
+    pub(super) fn new(
+        asker: Asker,
+        id: Box<str>,
+        method: &str,
+        era: Era,
+        message: Vec<u8>,
+    ) -> Self {
         Self {
             asker,
             id,
@@ -150,8 +156,10 @@ impl Call {
 
 /// Methods that may be replayed without asking.
 pub(super) fn is_safe(method: &str) -> bool {
-    matches!(method, "initialize" | "ping" | "server/discover" | "prompts/get")
-        || method.ends_with("/list")
+    matches!(
+        method,
+        "initialize" | "ping" | "server/discover" | "prompts/get"
+    ) || method.ends_with("/list")
         || method.ends_with("/read")
 }
 
@@ -206,10 +214,15 @@ impl Calls {
     /// The request that the workspace knows by this raw id.
     pub(super) fn on_wire(&self, raw_id: &str) -> Option<CallId> {
         // The common case is one look-up; ids printed anew by the peer need the slow one.
-        let exact = self.of_host(raw_id).filter(|id| self.calls[id].wire_id.is_none());
+        let exact = self
+            .of_host(raw_id)
+            .filter(|id| self.calls[id].wire_id.is_none());
         exact.or_else(|| {
             let same = |call: &Call| crate::proto::jsonrpc::same_id(call.id_on_wire(), raw_id);
-            self.calls.iter().find(|(_, call)| same(call)).map(|(id, _)| *id)
+            self.calls
+                .iter()
+                .find(|(_, call)| same(call))
+                .map(|(id, _)| *id)
         })
     }
 

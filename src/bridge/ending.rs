@@ -37,10 +37,15 @@ impl Bridge {
         let deadline = self.now.mono + limit;
         match self.ending {
             Ending::No => {
-                self.log(Level::Debug, || "the host has ended: answers in flight are awaited".to_owned());
+                self.log(Level::Debug, || {
+                    "the host has ended: answers in flight are awaited".to_owned()
+                });
                 self.end_subscriptions();
             }
-            Ending::Draining { deadline: later, timer } if deadline < later => self.disarm(Some(timer)),
+            Ending::Draining {
+                deadline: later,
+                timer,
+            } if deadline < later => self.disarm(Some(timer)),
             Ending::Draining { .. } | Ending::Farewell | Ending::Over => return,
         }
         let timer = self.timers.insert(deadline, Timer::Drain);
@@ -50,7 +55,11 @@ impl Bridge {
     /// Subscriptions never end by themselves: no drain waits for them.
     fn end_subscriptions(&mut self) {
         for id in self.calls.ids() {
-            if self.calls.get(id).is_some_and(|call| &*call.method == "subscriptions/listen") {
+            if self
+                .calls
+                .get(id)
+                .is_some_and(|call| &*call.method == "subscriptions/listen")
+            {
                 self.conclude(id, Failure::Ending);
             }
         }
@@ -83,7 +92,15 @@ impl Bridge {
 
     /// No request of the host is unanswered and no message of it is on its way.
     fn is_quiet(&self) -> bool {
-        let notice = |id| matches!(self.tasks.get(id), Some(Task { purpose: Purpose::Notice { .. }, .. }));
+        let notice = |id| {
+            matches!(
+                self.tasks.get(id),
+                Some(Task {
+                    purpose: Purpose::Notice { .. },
+                    ..
+                })
+            )
+        };
         self.calls.hosts() == 0 && !self.tasks.ids().into_iter().any(notice)
     }
 

@@ -1,22 +1,28 @@
 //! HTTP exchanges: from the queue to a connection, and what happens to that connection.
 
-use super::call::{Call, Era};
+use super::call::{Call, Era, Waiting};
 use super::pool::{self, State};
 use super::task::{Lane, Purpose, Sink, Task, TaskId};
 use super::{Bridge, Output, Timer};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::log::Level;
-use crate::proto::endpoint::Scheme;
+use crate::proto::endpoint::{Endpoint, Scheme};
 use crate::proto::http::exchange::{Event, Exchange};
 use crate::proto::http::request::{Method, RequestHead, is_header_value};
+use crate::proto::http::response::ResponseHead;
 use crate::proto::transport::{Close, CloseCause, ConnId};
 
 const ACCEPT_BOTH: &str = "application/json, text/event-stream";
 
 /// The header lines that every request carries.
 pub(super) fn common_headers(config: &Config) -> Vec<u8> {
-    let mut lines = concat!("User-Agent: aerostack-gateway/", env!("CARGO_PKG_VERSION"), "\r\n").to_owned();
+    let mut lines = concat!(
+        "User-Agent: aerostack-gateway/",
+        env!("CARGO_PKG_VERSION"),
+        "\r\n"
+    )
+    .to_owned();
     if let Some(token) = &config.token {
         lines.push_str("Authorization: Bearer ");
         lines.push_str(token.expose());
@@ -41,7 +47,9 @@ impl Bridge {
     }
 
     fn is_hosts(&self, task: &Task) -> bool {
-        task.call().and_then(|call| self.calls.get(call)).is_some_and(Call::is_hosts)
+        task.call()
+            .and_then(|call| self.calls.get(call))
+            .is_some_and(Call::is_hosts)
     }
 
     /// True where sending twice can do no harm (I7).
@@ -54,7 +62,8 @@ impl Bridge {
     }
 
     pub(super) fn connect(&mut self, conn: ConnId) {
-        self.out.push_back(Output::Connect(conn, self.config.endpoint.clone()));
+        self.out
+            .push_back(Output::Connect(conn, self.config.endpoint.clone()));
     }
 
     /// Pairs waiting exchanges with idle connections and dials what is missing.
@@ -62,7 +71,9 @@ impl Bridge {
         loop {
             let limits = &self.config.limits;
             let exchange = || Exchange::new(Method::Post, limits.head_max_bytes);
-            let Some((task, conn, reused)) = self.pool.pair(self.now.mono, limits, exchange) else { break };
+            let Some((task, conn, reused)) = self.pool.pair(self.now.mono, limits, exchange) else {
+                break;
+            };
             self.transmit(task, conn, reused);
         }
         while let Some(conn) = self.pool.dial(&self.config.limits) {
@@ -96,8 +107,12 @@ impl Bridge {
         task.session = 0;
         match &task.purpose {
             Purpose::Request(call) => {
-                let call = self.calls.get(*call).expect("an exchange outlives no request unsent");
-                head.header("Accept", ACCEPT_BOTH).header("Content-Type", "application/json");
+                let call = self
+                    .calls
+                    .get(*call)
+                    .expect("an exchange outlives no request unsent");
+                head.header("Accept", ACCEPT_BOTH)
+                    .header("Content-Type", "application/json");
                 match call.era {
                     Era::Modern => self.headers.write(&mut head, &call.message),
                     Era::Legacy if &*call.method == "initialize" => {}
@@ -106,7 +121,8 @@ impl Bridge {
                 head.finish(Some(&call.message))
             }
             Purpose::Notice { era, message, .. } => {
-                head.header("Accept", ACCEPT_BOTH).header("Content-Type", "application/json");
+                head.header("Accept", ACCEPT_BOTH)
+                    .header("Content-Type", "application/json");
                 match era {
                     Era::Modern => self.headers.write(&mut head, message),
                     Era::Legacy => task.session = self.write_session(&mut head),
@@ -122,7 +138,10 @@ impl Bridge {
             Purpose::Resume(call) => {
                 head.header("Accept", "text/event-stream");
                 task.session = self.write_session(&mut head);
-                let last = self.calls.get(*call).and_then(|call| call.last_event_id.as_deref());
+                let last = self
+                    .calls
+                    .get(*call)
+                    .and_then(|call| call.last_event_id.as_deref());
                 write_last_event_id(&mut head, last);
                 head.finish(None)
             }
@@ -152,7 +171,13 @@ impl Bridge {
     }
 
     pub(super) fn sent(&mut self, conn: ConnId) {
-        let Some(pool::Conn { state: State::Busy { task, .. }, .. }) = self.pool.get_mut(conn) else { return };
+        let Some(pool::Conn {
+            state: State::Busy { task, .. },
+            ..
+        }) = self.pool.get_mut(conn)
+        else {
+            return;
+        };
         let task = *task;
         if let Some(entry) = self.tasks.get_mut(task) {
             entry.sent = true;
@@ -193,10 +218,10 @@ impl Bridge {
         if self.stdout_bytes < self.config.limits.stdout_high_bytes {
             return;
         }
-        if let Some(entry) = self.pool.get_mut(conn) {
-            if !std::mem::replace(&mut entry.paused, true) {
-                self.out.push_back(Output::Pause(conn));
-            }
+        if let Some(entry) = self.pool.get_mut(conn)
+            && !std::mem::replace(&mut entry.paused, true)
+        {
+            self.out.push_back(Output::Pause(conn));
         }
     }
 
@@ -204,7 +229,11 @@ impl Bridge {
         if !reusable || self.ending.is_over() {
             return self.close(conn);
         }
-        let keep = self.tasks.get(task).and_then(|task| task.head.as_ref()).and_then(|head| head.keep_alive_s);
+        let keep = self
+            .tasks
+            .get(task)
+            .and_then(|task| task.head.as_ref())
+            .and_then(|head| head.keep_alive_s);
         self.pool.release(conn, self.now.mono, keep);
     }
 
@@ -216,14 +245,20 @@ impl Bridge {
     }
 
     pub(super) fn closed(&mut self, conn: ConnId, close: Close) {
-        let Some(entry) = self.pool.remove(conn) else { return };
+        let Some(entry) = self.pool.remove(conn) else {
+            return;
+        };
         match entry.state {
             State::Idle { .. } => {}
             State::Dialing => match self.pool.take_waiting() {
                 Some(task) => self.fail(task, Failure::Connect(close)),
-                None => self.log(Level::Debug, || format!("a connection could not be made: {close:?}")),
+                None => self.log(Level::Debug, || {
+                    format!("a connection could not be made: {close:?}")
+                }),
             },
-            State::Busy { task, mut exchange, .. } => {
+            State::Busy {
+                task, mut exchange, ..
+            } => {
                 if close.cause == CloseCause::Eof && exchange.finish().is_ok() {
                     return self.end(task);
                 }
@@ -238,15 +273,19 @@ impl Bridge {
     /// A kept connection turned out stale. "Replay once only if the connection was reused AND zero
     /// response bytes came AND (the method is safe OR nothing was handed to the socket)" (P18).
     fn replay(&mut self, id: TaskId, close: &Close) -> bool {
-        let Some(task) = self.tasks.get(id) else { return false };
+        let Some(task) = self.tasks.get(id) else {
+            return false;
+        };
         let safe = self.is_replayable(task);
-        if !task.reused || task.replayed || !(safe || !close.sent) || self.ending.is_over() {
+        if !task.reused || task.replayed || (close.sent && !safe) || self.ending.is_over() {
             return false;
         }
         let lane = task.lane;
         let task = self.tasks.get_mut(id).expect("just looked up");
         (task.replayed, task.conn, task.sent) = (true, None, false);
-        self.log(Level::Debug, || "a kept connection was stale: the request is sent again".to_owned());
+        self.log(Level::Debug, || {
+            "a kept connection was stale: the request is sent again".to_owned()
+        });
         // Its idle siblings are no better.
         self.drop_idle();
         self.pool.want(id, lane, true);
@@ -255,7 +294,9 @@ impl Bridge {
 
     /// Ends an exchange whatever its state; its connection is closed, nobody is told.
     pub(super) fn abort(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.remove(id) else { return };
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
         self.disarm(task.timer);
         match task.conn {
             Some(conn) => self.close(conn),
@@ -267,7 +308,9 @@ impl Bridge {
 
     /// An exchange that nobody waits for any more gets a little time to end well.
     pub(super) fn linger(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         let old = task.timer.take();
         self.disarm(old);
         let timer = self.after(self.config.limits.linger, Timer::Task(id));
@@ -275,7 +318,9 @@ impl Bridge {
     }
 
     pub(super) fn task_timed_out(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         task.timer = None;
         let seconds = self.config.limits.control_timeout.as_secs();
         let conn = task.conn;
@@ -290,16 +335,25 @@ impl Bridge {
 
     /// The exchange has failed; its connection is gone already.
     pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
-        let Some(task) = self.tasks.remove(id) else { return };
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
         self.disarm(task.timer);
         let origin = self.config.endpoint.origin();
-        self.log(Level::Debug, || format!("exchange failed: {}", failure.words(&origin)));
+        self.log(Level::Debug, || {
+            format!("exchange failed: {}", failure.words(&origin))
+        });
         let streamed = matches!(task.sink, Sink::Events(_));
         match task.purpose {
             Purpose::Request(call) if streamed => self.stream_broke(call, failure, task.delivered),
             Purpose::Request(call) => self.request_failed(call, failure),
             Purpose::Resume(call) => self.resume_failed(call, failure),
-            Purpose::Notice { kind, era, message, retries } => {
+            Purpose::Notice {
+                kind,
+                era,
+                message,
+                retries,
+            } => {
                 self.notice_failed(kind, era, message, retries, failure);
             }
             Purpose::EventStream => self.stream_ended(task.delivered),
@@ -307,31 +361,36 @@ impl Bridge {
         }
     }
 
-    /// A redirect within the origin: "307/308 … are followed (at most 3, method and body kept)".
-    pub(super) fn redirect(&mut self, mut task: Task, location: &str) -> Result<(), Task> {
-        let base = task.target.as_ref().unwrap_or(&self.config.endpoint);
-        let target = base.resolve_location(location).ok();
-        let Some(target) = target.filter(|target| self.may_follow(target)) else { return Err(task) };
-        if task.redirects >= self.config.limits.redirects_max {
-            return Err(task);
+    /// Where a redirect leads, if it is followed: "307/308 to the same origin are followed (at most 3,
+    /// method and body kept)".
+    pub(super) fn redirect_target(&self, task: &Task, head: &ResponseHead) -> Option<Endpoint> {
+        if !matches!(head.status, 307 | 308) || task.redirects >= self.config.limits.redirects_max {
+            return None;
         }
+        let base = task.target.as_ref().unwrap_or(&self.config.endpoint);
+        let target = base.resolve_location(head.location.as_deref()?).ok()?;
+        self.may_follow(&target).then_some(target)
+    }
+
+    pub(super) fn follow(&mut self, mut task: Task, target: Endpoint) {
         task.redirects += 1;
         task.target = Some(target);
-        (task.conn, task.sent, task.reused, task.head, task.sink) = (None, false, false, None, Sink::Nothing);
+        (task.conn, task.sent, task.reused) = (None, false, false);
+        (task.head, task.sink) = (None, Sink::Nothing);
         let (lane, call) = (task.lane, task.call());
         let fresh = !self.is_replayable(&task);
         let id = self.tasks.insert(task);
         if let Some(call) = call.and_then(|call| self.calls.get_mut(call)) {
-            call.waiting = super::call::Waiting::Exchange(id);
+            call.waiting = Waiting::Exchange(id);
         }
         self.pool.want(id, lane, fresh);
-        Ok(())
     }
 
     /// The token never goes to another origin (I10), nor back to http.
-    fn may_follow(&self, target: &crate::proto::endpoint::Endpoint) -> bool {
+    fn may_follow(&self, target: &Endpoint) -> bool {
         let own = &self.config.endpoint;
-        target.same_origin(own) && (own.scheme() == Scheme::Http || target.scheme() == Scheme::Https)
+        target.same_origin(own)
+            && (own.scheme() == Scheme::Http || target.scheme() == Scheme::Https)
     }
 }
 

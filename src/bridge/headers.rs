@@ -4,8 +4,8 @@
 //! Owns what tools/list taught about `x-mcp-header`. It never judges arguments: a value that fits no
 //! header is left out, and the workspace says what it thinks of that.
 
-use super::call::{Asker, Call, CallId, Era, Waiting};
 use super::Bridge;
+use super::call::{Asker, Call, CallId, Era, Waiting};
 use crate::log::Level;
 use crate::proto::header::{encode_value, is_token};
 use crate::proto::http::request::{RequestHead, is_header_value};
@@ -58,10 +58,14 @@ pub(super) struct ToolList<'a> {
 impl ToolHeaders {
     /// Writes the headers of one modern message.
     pub(super) fn write(&self, head: &mut RequestHead, message: &[u8]) {
-        let Ok(Parsed::One(message)) = jsonrpc::parse(message) else { return };
+        let Ok(Parsed::One(message)) = jsonrpc::parse(message) else {
+            return;
+        };
         let params = Params::peek(message.params);
         let meta = Meta::peek(params.meta);
-        let version = meta.protocol_version.and_then(|raw| jsonrpc::string(raw.get()));
+        let version = meta
+            .protocol_version
+            .and_then(|raw| jsonrpc::string(raw.get()));
         let version = version.as_deref().unwrap_or(NEWEST_VERSION);
         if is_header_value(version.as_bytes()) && version.is_ascii() {
             head.header("MCP-Protocol-Version", version);
@@ -75,7 +79,9 @@ impl ToolHeaders {
             "tasks/get" | "tasks/update" | "tasks/cancel" => params.task_id,
             _ => None,
         };
-        let Some(name) = name.and_then(|raw| jsonrpc::string(raw.get())) else { return };
+        let Some(name) = name.and_then(|raw| jsonrpc::string(raw.get())) else {
+            return;
+        };
         head.header("Mcp-Name", &encode_value(&name));
         if message.method == "tools/call" {
             self.write_params(head, &name, params.arguments.map(RawValue::get));
@@ -95,9 +101,16 @@ impl ToolHeaders {
     fn learn(&mut self, tools: &[&RawValue]) -> Vec<(usize, String)> {
         let mut violations = Vec::new();
         for (at, raw) in tools.iter().enumerate() {
-            let Ok(tool) = serde_json::from_str::<Tool<'_>>(raw.get()) else { continue };
-            let Some(name) = tool.name.and_then(|raw| jsonrpc::string(raw.get())) else { continue };
-            let schema = tool.input_schema.map(RawValue::get).filter(|raw| raw.contains("x-mcp-header"));
+            let Ok(tool) = serde_json::from_str::<Tool<'_>>(raw.get()) else {
+                continue;
+            };
+            let Some(name) = tool.name.and_then(|raw| jsonrpc::string(raw.get())) else {
+                continue;
+            };
+            let schema = tool
+                .input_schema
+                .map(RawValue::get)
+                .filter(|raw| raw.contains("x-mcp-header"));
             match schema.map_or(Ok(Vec::new()), annotations) {
                 Ok(params) if params.is_empty() => {
                     self.tools.remove(name.as_ref());
@@ -156,7 +169,9 @@ fn decimal(raw: &str) -> String {
 /// `properties` chains from the root, types string/integer/boolean, RFC 9110 token, unique ignoring
 /// case" (M3).
 fn annotations(schema: &str) -> Result<Vec<Param>, String> {
-    let Ok(schema) = serde_json::from_str::<Value>(schema) else { return Ok(Vec::new()) };
+    let Ok(schema) = serde_json::from_str::<Value>(schema) else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::new();
     walk(&schema, Some(&mut Vec::new()), &mut found)?;
     let mut seen = std::collections::BTreeSet::new();
@@ -169,7 +184,11 @@ fn annotations(schema: &str) -> Result<Vec<Param>, String> {
 }
 
 /// Visits a schema. `path` is known while only `properties` led here.
-fn walk(schema: &Value, mut path: Option<&mut Vec<String>>, found: &mut Vec<Param>) -> Result<(), String> {
+fn walk(
+    schema: &Value,
+    mut path: Option<&mut Vec<String>>,
+    found: &mut Vec<Param>,
+) -> Result<(), String> {
     let members = match schema {
         Value::Object(members) => members,
         Value::Array(items) => return items.iter().try_for_each(|item| walk(item, None, found)),
@@ -195,8 +214,13 @@ fn walk(schema: &Value, mut path: Option<&mut Vec<String>>, found: &mut Vec<Para
                     }
                 }
             }
-            ("patternProperties" | "$defs" | "definitions" | "dependentSchemas", Value::Object(schemas)) => {
-                schemas.values().try_for_each(|schema| walk(schema, None, found))?;
+            (
+                "patternProperties" | "$defs" | "definitions" | "dependentSchemas",
+                Value::Object(schemas),
+            ) => {
+                schemas
+                    .values()
+                    .try_for_each(|schema| walk(schema, None, found))?;
             }
             _ => walk(below, None, found)?,
         }
@@ -213,13 +237,18 @@ fn annotated(
         return Err("x-mcp-header is no header name".to_owned());
     };
     let Some(path) = path else {
-        return Err(format!("x-mcp-header {name} is not on a chain of properties"));
+        return Err(format!(
+            "x-mcp-header {name} is not on a chain of properties"
+        ));
     };
     match members.get("type").and_then(Value::as_str) {
-        Some("string" | "integer" | "boolean") => {
-            Ok(Param { header: format!("Mcp-Param-{name}"), path: path.clone() })
-        }
-        _ => Err(format!("x-mcp-header {name} is on a value that is no string, integer or boolean")),
+        Some("string" | "integer" | "boolean") => Ok(Param {
+            header: format!("Mcp-Param-{name}"),
+            path: path.clone(),
+        }),
+        _ => Err(format!(
+            "x-mcp-header {name} is on a value that is no string, integer or boolean"
+        )),
     }
 }
 
@@ -227,8 +256,12 @@ impl Bridge {
     /// A modern tools/list answer: its headers are learnt, "tools violating the rules MUST be left
     /// out" (M4). Without a violation the bytes stay as they came.
     pub(super) fn tools_listed(&mut self, answer: Vec<u8>) -> Vec<u8> {
-        let Ok(Parsed::One(message)) = jsonrpc::parse(&answer) else { return answer };
-        let Some((tools, list)) = tool_list(&message) else { return answer };
+        let Ok(Parsed::One(message)) = jsonrpc::parse(&answer) else {
+            return answer;
+        };
+        let Some((tools, list)) = tool_list(&message) else {
+            return answer;
+        };
         let violations = self.headers.learn(&list);
         if violations.is_empty() {
             return answer;
@@ -241,9 +274,14 @@ impl Bridge {
             .map(|(_, raw)| raw.get())
             .collect();
         let kept = format!("[{}]", kept.join(","));
-        let changed = jsonrpc::splice(message.text, &[(jsonrpc::range_in(message.text, tools), &kept)]);
+        let changed = jsonrpc::splice(
+            message.text,
+            &[(jsonrpc::range_in(message.text, tools), &kept)],
+        );
         for (_, words) in violations {
-            self.log(Level::Warn, || format!("a tool is left out of tools/list: {words}"));
+            self.log(Level::Warn, || {
+                format!("a tool is left out of tools/list: {words}")
+            });
         }
         changed
     }
@@ -251,7 +289,9 @@ impl Bridge {
     /// "-32020 HeaderMismatch for a tools/call: SHOULD tools/list, then retry once with the right
     /// headers" (M6). False if that was tried already.
     pub(super) fn learn_headers(&mut self, id: CallId, answer: &[u8]) -> bool {
-        let Some(call) = self.calls.get_mut(id) else { return false };
+        let Some(call) = self.calls.get_mut(id) else {
+            return false;
+        };
         if &*call.method != "tools/call" || call.era != Era::Modern || call.reheaded {
             return false;
         }
@@ -265,12 +305,22 @@ impl Bridge {
 
     /// Our own tools/list, with the metadata of the call that needs it (MCP.md 4.5).
     fn list_tools(&mut self, waiting: CallId, cursor: Option<&str>) {
-        let Some(call) = self.calls.get(waiting) else { return };
+        let Some(call) = self.calls.get(waiting) else {
+            return;
+        };
         let meta = own_meta(&call.message);
-        let cursor = cursor.map(|cursor| format!(",\"cursor\":{cursor}")).unwrap_or_default();
+        let cursor = cursor
+            .map(|cursor| format!(",\"cursor\":{cursor}"))
+            .unwrap_or_default();
         let id = self.own_id();
         let message = jsonrpc::request(&id, "tools/list", &format!("{{\"_meta\":{meta}{cursor}}}"));
-        let call = Call::new(Asker::Headers(waiting), id, "tools/list", Era::Modern, message);
+        let call = Call::new(
+            Asker::Headers(waiting),
+            id,
+            "tools/list",
+            Era::Modern,
+            message,
+        );
         if let Some(id) = self.calls.insert(call) {
             self.launch(id);
         }
@@ -286,7 +336,9 @@ impl Bridge {
         }
         self.headers.pages += 1;
         match next {
-            Some(cursor) if self.headers.pages < PAGES_MAX => self.list_tools(waiting, Some(cursor)),
+            Some(cursor) if self.headers.pages < PAGES_MAX => {
+                self.list_tools(waiting, Some(cursor))
+            }
             _ => self.launch(waiting),
         }
     }
@@ -301,13 +353,19 @@ pub(super) fn tool_list<'a>(message: &Message<'a>) -> Option<(&'a str, Vec<&'a R
 
 fn next_cursor(result: &str) -> Option<&str> {
     let list: ToolList<'_> = serde_json::from_str(result).ok()?;
-    list.next_cursor.map(RawValue::get).filter(|raw| *raw != "null")
+    list.next_cursor
+        .map(RawValue::get)
+        .filter(|raw| *raw != "null")
 }
 
 /// The `_meta` of a modern request, without what belongs to that request alone.
 fn own_meta(message: &[u8]) -> String {
-    let Ok(Parsed::One(message)) = jsonrpc::parse(message) else { return "{}".to_owned() };
-    let meta = Params::peek(message.params).meta.map_or("{}", RawValue::get);
+    let Ok(Parsed::One(message)) = jsonrpc::parse(message) else {
+        return "{}".to_owned();
+    };
+    let meta = Params::peek(message.params)
+        .meta
+        .map_or("{}", RawValue::get);
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(meta).unwrap_or_default();
     let kept: Vec<String> = members
         .iter()
@@ -330,8 +388,14 @@ mod tests {
                 "zone":{"type":"integer","x-mcp-header":"Zone"}}}}}"#;
         let mut found = annotations(schema).expect("valid");
         found.sort_by(|a, b| a.header.cmp(&b.header));
-        let paths: Vec<String> = found.iter().map(|p| format!("{} {}", p.header, p.path.join("."))).collect();
-        assert_eq!(paths, ["Mcp-Param-Region region", "Mcp-Param-Zone where.zone"]);
+        let paths: Vec<String> = found
+            .iter()
+            .map(|p| format!("{} {}", p.header, p.path.join(".")))
+            .collect();
+        assert_eq!(
+            paths,
+            ["Mcp-Param-Region region", "Mcp-Param-Zone where.zone"]
+        );
     }
 
     #[test]
@@ -341,13 +405,25 @@ mod tests {
             let error = annotations(&schema).expect_err(property);
             assert!(error.contains(expect), "{error}");
         };
-        check(r#"{"type":"number","x-mcp-header":"N"}"#, "no string, integer or boolean");
+        check(
+            r#"{"type":"number","x-mcp-header":"N"}"#,
+            "no string, integer or boolean",
+        );
         check(r#"{"x-mcp-header":"N"}"#, "no string, integer or boolean");
         check(r#"{"type":"string","x-mcp-header":""}"#, "no header name");
-        check(r#"{"type":"string","x-mcp-header":"a b"}"#, "no header name");
+        check(
+            r#"{"type":"string","x-mcp-header":"a b"}"#,
+            "no header name",
+        );
         check(r#"{"type":"string","x-mcp-header":5}"#, "no header name");
-        check(r#"{"type":"array","items":{"type":"string","x-mcp-header":"I"}}"#, "chain of properties");
-        check(r#"{"anyOf":[{"type":"string","x-mcp-header":"I"}]}"#, "chain of properties");
+        check(
+            r#"{"type":"array","items":{"type":"string","x-mcp-header":"I"}}"#,
+            "chain of properties",
+        );
+        check(
+            r#"{"anyOf":[{"type":"string","x-mcp-header":"I"}]}"#,
+            "chain of properties",
+        );
         let twice = r#"{"properties":{"a":{"type":"string","x-mcp-header":"X"},"b":{"type":"string","x-mcp-header":"x"}}}"#;
         assert!(annotations(twice).is_err_and(|error| error.contains("twice")));
     }
@@ -381,6 +457,9 @@ mod tests {
     #[test]
     fn own_requests_take_the_hosts_metadata_without_its_progress_token() {
         let message = br#"{"id":1,"method":"x","params":{"_meta":{"progressToken":5,"io.modelcontextprotocol/clientInfo":{"name":"h"}}}}"#;
-        assert_eq!(own_meta(message), r#"{"io.modelcontextprotocol/clientInfo":{"name":"h"}}"#);
+        assert_eq!(
+            own_meta(message),
+            r#"{"io.modelcontextprotocol/clientInfo":{"name":"h"}}"#
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! Lines of the host: what they are, and where they go.
 
-use super::call::{BatchId, Call, CallId, Era, Asker, Waiting};
+use super::call::{Asker, BatchId, Call, CallId, Era, Waiting};
 use super::session::{Parked, Phase};
 use super::task::{Lane, NoticeKind, Purpose, Task};
 use super::{Bridge, Timer};
+use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Meta, Params, Parsed};
 use crate::proto::line::Line;
@@ -44,7 +45,10 @@ impl Bridge {
 
     fn invalid(&mut self, invalid: Invalid) {
         let (code, words) = match invalid {
-            Invalid::Json => (-32700, "parse error: this line is not JSON; it was not forwarded"),
+            Invalid::Json => (
+                -32700,
+                "parse error: this line is not JSON; it was not forwarded",
+            ),
             Invalid::Message => (
                 -32600,
                 "invalid request: this is neither a JSON-RPC request, notification nor response; it was not forwarded",
@@ -55,19 +59,32 @@ impl Bridge {
 
     fn line_too_long(&mut self, prefix: &[u8]) {
         let limit = self.config.limits.line_max_bytes;
-        let words = format!("this message is longer than {limit} bytes, the limit for one line; it was not forwarded");
+        let words = format!(
+            "this message is longer than {limit} bytes, the limit for one line; it was not forwarded"
+        );
         let id = jsonrpc::id_in_prefix(prefix).unwrap_or("null");
-        self.write_line(jsonrpc::error(id, -32600, &words, Some("{\"executed\":\"no\"}")));
+        self.write_line(jsonrpc::error(
+            id,
+            -32600,
+            &words,
+            Some("{\"executed\":\"no\"}"),
+        ));
     }
 
     /// A batch is split: from 2025-06-18 on every message is a POST of its own (H1).
     fn batch(&mut self, members: &[&str]) {
-        let parsed: Vec<_> = members.iter().map(|text| jsonrpc::parse_one(text)).collect();
+        let parsed: Vec<_> = members
+            .iter()
+            .map(|text| jsonrpc::parse_one(text))
+            .collect();
         if parsed.is_empty() {
             return self.invalid(Invalid::Message);
         }
-        let is_request = |m: &Result<Message<'_>, _>| !matches!(m, Ok(m) if m.kind != Kind::Request);
-        let batch = self.batches.begin(parsed.iter().filter(|m| is_request(m)).count());
+        let is_request =
+            |m: &Result<Message<'_>, _>| !matches!(m, Ok(m) if m.kind != Kind::Request);
+        let batch = self
+            .batches
+            .begin(parsed.iter().filter(|m| is_request(m)).count());
         for member in parsed {
             match member {
                 Ok(message) => self.message(&message, Some(batch)),
@@ -82,13 +99,22 @@ impl Bridge {
     fn message(&mut self, message: &Message<'_>, batch: Option<BatchId>) {
         let params = Params::peek(message.params);
         let modern = Meta::peek(params.meta).protocol_version.is_some()
-            || matches!(message.method.as_ref(), "server/discover" | "subscriptions/listen");
-        let era = if modern && message.method != "initialize" { Era::Modern } else { Era::Legacy };
+            || matches!(
+                message.method.as_ref(),
+                "server/discover" | "subscriptions/listen"
+            );
+        let era = if modern && message.method != "initialize" {
+            Era::Modern
+        } else {
+            Era::Legacy
+        };
         match message.kind {
             Kind::Request => self.request(message, &params, era, batch),
             Kind::Notification => match message.method.as_ref() {
                 "notifications/cancelled" => self.cancelled(message, &params),
-                "notifications/initialized" if era == Era::Legacy => self.host_initialized(message.text),
+                "notifications/initialized" if era == Era::Legacy => {
+                    self.host_initialized(message.text)
+                }
                 _ => self.notify(message.text.as_bytes().to_vec(), era),
             },
             // The host's answer to a request of the workspace: a POST of its own (H6).
@@ -96,19 +122,37 @@ impl Bridge {
         }
     }
 
-    fn request(&mut self, message: &Message<'_>, params: &Params<'_>, era: Era, batch: Option<BatchId>) {
+    fn request(
+        &mut self,
+        message: &Message<'_>,
+        params: &Params<'_>,
+        era: Era,
+        batch: Option<BatchId>,
+    ) {
         let raw_id = message.id.expect("a request has an id");
         let name = params.name.or(params.uri).or(params.task_id);
         let message_bytes = message.text.as_bytes().to_vec();
-        let mut call = Call::new(Asker::Host(batch), raw_id.into(), &message.method, era, message_bytes);
-        call.name = name.and_then(|name| jsonrpc::string(name.get())).map(|name| name.as_ref().into());
+        let mut call = Call::new(
+            Asker::Host(batch),
+            raw_id.into(),
+            &message.method,
+            era,
+            message_bytes,
+        );
+        call.name = name
+            .and_then(|name| jsonrpc::string(name.get()))
+            .map(|name| name.as_ref().into());
         let label = call.label();
         let Some(id) = self.calls.insert(call) else {
-            let words = format!("{label} uses the id of a request that is still being worked on; it was not forwarded");
+            let words = format!(
+                "{label} uses the id of a request that is still being worked on; it was not forwarded"
+            );
             let error = jsonrpc::error(raw_id, -32600, &words, Some("{\"executed\":\"no\"}"));
             return self.answer_host(batch, error);
         };
-        self.log(Level::Debug, || format!("{label} (id {raw_id}) from the host"));
+        self.log(Level::Debug, || {
+            format!("{label} (id {raw_id}) from the host")
+        });
         self.arm_deadline(id);
         match message.method.as_ref() {
             "initialize" if era == Era::Legacy => self.host_initialize(id),
@@ -119,7 +163,9 @@ impl Bridge {
     /// "The client MUST receive an answer to its era probe quickly" (E2); for all else the host owns
     /// time, unless the person set AEROSTACK_REQUEST_TIMEOUT.
     fn arm_deadline(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let limit = match call.method.as_ref() {
             "server/discover" => Some(self.config.limits.discover_timeout),
             "subscriptions/listen" => None,
@@ -137,13 +183,20 @@ impl Bridge {
             self.session.parked.push_back(Parked::Notice(message));
             return;
         }
-        let purpose = Purpose::Notice { kind: NoticeKind::Other, era, message, retries: 0 };
+        let purpose = Purpose::Notice {
+            kind: NoticeKind::Other,
+            era,
+            message,
+            retries: 0,
+        };
         self.start(Task::new(purpose, Lane::Urgent));
     }
 
     /// Sends a request, or parks it where it has to wait.
     pub(super) fn launch(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         let opens = &*call.method == "initialize";
         let needs_session = call.era == Era::Legacy && !opens;
         if needs_session && (self.session.is_closed() || self.session.phase == Phase::Lost) {
@@ -155,6 +208,11 @@ impl Bridge {
         } else if self.gate.is_closed() {
             call.waiting = Waiting::RateLimit;
             self.gate.park(id);
+        } else if &*call.method == "subscriptions/listen"
+            && self.pool.streams() >= self.config.limits.streams_max
+        {
+            let limit = self.config.limits.streams_max;
+            self.conclude(id, Failure::TooManyStreams(limit));
         } else {
             let lane = match call.method.as_ref() {
                 "subscriptions/listen" => Lane::Stream,
@@ -169,7 +227,9 @@ impl Bridge {
 
     /// `notifications/cancelled` of the host.
     fn cancelled(&mut self, message: &Message<'_>, params: &Params<'_>) {
-        let target = params.request_id.and_then(|raw| self.calls.of_host(raw.get()));
+        let target = params
+            .request_id
+            .and_then(|raw| self.calls.of_host(raw.get()));
         let Some(id) = target else {
             // Answered already, or never known: the workspace may still care.
             if self.session.phase == Phase::Ready {
@@ -183,17 +243,19 @@ impl Bridge {
             return;
         }
         let label = call.label();
-        self.log(Level::Debug, || format!("{label} cancelled by the host"));
-        let on_wire = call.id_on_wire();
         let raw = params.request_id.expect("a target was found by it").get();
-        let cancel = jsonrpc::splice(message.text, &[(jsonrpc::range_in(message.text, raw), on_wire)]);
+        let place = jsonrpc::range_in(message.text, raw);
+        let cancel = jsonrpc::splice(message.text, &[(place, call.id_on_wire())]);
+        self.log(Level::Debug, || format!("{label} cancelled by the host"));
         self.withdraw(id, cancel);
     }
 
     /// Takes a request back: unsent ones vanish, modern ones lose their stream (C1), legacy ones are
     /// followed by `cancel` (C2). No answer is written.
     pub(super) fn withdraw(&mut self, id: CallId, cancel: Vec<u8>) {
-        let Some(call) = self.forget_call(id) else { return };
+        let Some(call) = self.forget_call(id) else {
+            return;
+        };
         if let Asker::Host(Some(batch)) = call.asker {
             self.finish_batch(batch, None);
         }
@@ -211,7 +273,9 @@ impl Bridge {
     }
 
     fn withdraw_exchange(&mut self, id: super::task::TaskId, era: Era, cancel: Vec<u8>) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         match era {
             Era::Modern => self.abort(id),
             Era::Legacy if task.conn.is_none() => self.abort(id),
@@ -226,7 +290,9 @@ impl Bridge {
 
     /// The request has left some time ago: its cancel may follow.
     pub(super) fn post_cancel(&mut self, id: super::task::TaskId) {
-        let Some(cancel) = self.tasks.get_mut(id).and_then(|task| task.cancel.take()) else { return };
+        let Some(cancel) = self.tasks.get_mut(id).and_then(|task| task.cancel.take()) else {
+            return;
+        };
         self.linger(id);
         self.notify(cancel, Era::Legacy);
     }

@@ -252,10 +252,15 @@ impl Bridge {
     /// idle connections are dead, though nobody told us.
     fn notice_sleep(&mut self, now: Now) {
         const DRIFT_MS: u64 = 10_000;
-        let mono_ms = now.mono.saturating_duration_since(self.now.mono).as_millis() as u64;
+        let mono_ms = now
+            .mono
+            .saturating_duration_since(self.now.mono)
+            .as_millis() as u64;
         let wall_ms = now.wall_ms.saturating_sub(self.now.wall_ms);
         if wall_ms > mono_ms + DRIFT_MS {
-            self.log(Level::Info, || "the machine slept: connections are renewed".to_owned());
+            self.log(Level::Info, || {
+                "the machine slept: connections are renewed".to_owned()
+            });
             self.drop_idle();
         }
     }
@@ -286,7 +291,9 @@ impl Bridge {
     fn limit_stdin(&mut self) {
         let limits = &self.config.limits;
         let (count, bytes) = (self.calls.hosts(), self.calls.bytes());
-        if !self.stdin_paused && (count >= limits.requests_max || bytes >= limits.requests_max_bytes) {
+        if !self.stdin_paused
+            && (count >= limits.requests_max || bytes >= limits.requests_max_bytes)
+        {
             self.stdin_paused = true;
             self.out.push_back(Output::PauseStdin);
         } else if self.stdin_paused
@@ -332,6 +339,11 @@ impl Bridge {
     /// An id for a request of our own, raw JSON: never one of the host's.
     fn own_id(&mut self) -> Box<str> {
         self.own_ids += 1;
-        format!("\"aerostack-gateway/{:x}/{}\"", self.random.tag(), self.own_ids).into()
+        format!(
+            "\"aerostack-gateway/{:x}/{}\"",
+            self.random.tag(),
+            self.own_ids
+        )
+        .into()
     }
 }

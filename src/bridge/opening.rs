@@ -70,9 +70,17 @@ impl Bridge {
             }),
             _ => None,
         };
-        let named = if id.is_some() { "with a session" } else { "without a session id" };
-        let words = version.clone().unwrap_or_else(|| "an unnamed version".into());
-        self.log(Level::Info, || format!("connected ({named}, protocol {words})"));
+        let named = if id.is_some() {
+            "with a session"
+        } else {
+            "without a session id"
+        };
+        let words = version
+            .clone()
+            .unwrap_or_else(|| "an unnamed version".into());
+        self.log(Level::Info, || {
+            format!("connected ({named}, protocol {words})")
+        });
         self.session.established(id, version);
     }
 
@@ -102,7 +110,12 @@ impl Bridge {
     fn confirm(&mut self, phase: Phase, initialized: Vec<u8>) {
         self.session.phase = phase;
         let kind = NoticeKind::Initialized;
-        let purpose = Purpose::Notice { kind, era: Era::Legacy, message: initialized, retries: 0 };
+        let purpose = Purpose::Notice {
+            kind,
+            era: Era::Legacy,
+            message: initialized,
+            retries: 0,
+        };
         self.start(Task::new(purpose, Lane::Urgent));
     }
 
@@ -119,7 +132,11 @@ impl Bridge {
             match parked {
                 // Cancelled requests are gone, others have been parked anew.
                 Parked::Call(id) => {
-                    if self.calls.get(id).is_some_and(|call| matches!(call.waiting, Waiting::Session)) {
+                    if self
+                        .calls
+                        .get(id)
+                        .is_some_and(|call| matches!(call.waiting, Waiting::Session))
+                    {
                         self.launch(id);
                     }
                 }
@@ -131,7 +148,9 @@ impl Bridge {
     /// A request was refused because the workspace forgot the session: refused means not executed, so
     /// it is sent once more in a new one (H12).
     pub(super) fn resend_in_new_session(&mut self, id: CallId, session: u32) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.resent = true;
         call.waiting = Waiting::Session;
         self.session.parked.push_back(Parked::Call(id));
@@ -146,7 +165,9 @@ impl Bridge {
     pub(super) fn lose_session(&mut self, generation: u32) {
         let current = generation == self.session.generation;
         if current && matches!(self.session.phase, Phase::Ready | Phase::Opened) {
-            self.log(Level::Info, || "the workspace forgot the session: a new one is opened".to_owned());
+            self.log(Level::Info, || {
+                "the workspace forgot the session: a new one is opened".to_owned()
+            });
             self.reopen();
         }
     }
@@ -176,7 +197,10 @@ impl Bridge {
         self.establish(task, answer);
         self.complete(id, Vec::new());
         let initialized = self.session.initialized.clone();
-        self.confirm(Phase::Reopening, initialized.unwrap_or_else(|| INITIALIZED.to_vec()));
+        self.confirm(
+            Phase::Reopening,
+            initialized.unwrap_or_else(|| INITIALIZED.to_vec()),
+        );
     }
 
     /// Those who wait hear it; the next request tries again.
@@ -212,7 +236,9 @@ impl Bridge {
         match status {
             404 if was_open => self.lose_session(session),
             429 | 500.. => self.stream_ended(false),
-            _ => self.log(Level::Debug, || format!("no event stream is offered (HTTP {status})")),
+            _ => self.log(Level::Debug, || {
+                format!("no event stream is offered (HTTP {status})")
+            }),
         }
     }
 
@@ -221,7 +247,11 @@ impl Bridge {
         let limits = &self.config.limits;
         let stream = &mut self.session.stream;
         stream.task = None;
-        stream.failures = if delivered { 0 } else { stream.failures.saturating_add(1) };
+        stream.failures = if delivered {
+            0
+        } else {
+            stream.failures.saturating_add(1)
+        };
         let hopeless = !stream.was_open && stream.failures > limits.retries_max;
         if self.session.phase != Phase::Ready || self.ending.is_begun() || hopeless {
             return;
@@ -242,17 +272,27 @@ impl Bridge {
 
     /// Remembers how far a stream has come, for its resumption.
     pub(super) fn note_position(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let Sink::Events(events) = &task.sink else { return };
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
+        let Sink::Events(events) = &task.sink else {
+            return;
+        };
         let (last, retry_ms) = match task.call() {
             Some(call) => match self.calls.get_mut(call) {
                 Some(call) => (&mut call.last_event_id, &mut call.retry_ms),
                 None => return,
             },
-            None => (&mut self.session.stream.last_event_id, &mut self.session.stream.retry_ms),
+            None => (
+                &mut self.session.stream.last_event_id,
+                &mut self.session.stream.retry_ms,
+            ),
         };
         // A resumed stream that has said nothing yet knows no position.
-        if let Some(id) = events.last_event_id().filter(|id| last.as_deref() != Some(*id)) {
+        if let Some(id) = events
+            .last_event_id()
+            .filter(|id| last.as_deref() != Some(*id))
+        {
             *last = (!id.is_empty()).then(|| id.into());
         }
         *retry_ms = events.retry_ms().or(*retry_ms);
@@ -262,7 +302,9 @@ impl Bridge {
     /// era there is no resumption: "the request is lost" (M9).
     pub(super) fn stream_broke(&mut self, id: CallId, failure: Failure, delivered: bool) {
         let resumes_max = self.config.limits.resumes_max;
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         if &*call.method == "subscriptions/listen" {
             return self.conclude(id, Failure::SubscriptionEnded);
         }
@@ -271,12 +313,19 @@ impl Bridge {
         if !resumable || call.resumes > resumes_max || self.ending.is_over() {
             return self.request_failed(id, failure);
         }
-        let delay = call.retry_ms.map_or(self.config.limits.stream_retry, Duration::from_millis);
+        let delay = call
+            .retry_ms
+            .map_or(self.config.limits.stream_retry, Duration::from_millis);
         let timer = self.after(delay, Timer::Resume(id));
         let call = self.calls.get_mut(id).expect("just looked up");
         call.waiting = Waiting::Resume(timer);
         let label = call.label();
-        self.log(Level::Debug, || format!("the stream of {label} is resumed in {} ms", delay.as_millis()));
+        self.log(Level::Debug, || {
+            format!(
+                "the stream of {label} is resumed in {} ms",
+                delay.as_millis()
+            )
+        });
     }
 
     pub(super) fn resume(&mut self, id: CallId) {

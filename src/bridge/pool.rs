@@ -6,7 +6,7 @@
 
 use super::task::{Lane, TaskId};
 use crate::config::Limits;
-use crate::proto::http::Exchange;
+use crate::proto::http::exchange::Exchange;
 use crate::proto::transport::ConnId;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,9 +17,16 @@ pub(super) enum State {
     /// Being made, for whichever waiting exchange is next.
     Dialing,
     /// Waiting for its next exchange.
-    Idle { since: Instant, keep: Option<Duration> },
+    Idle {
+        since: Instant,
+        keep: Option<Duration>,
+    },
     /// One exchange is under way.
-    Busy { task: TaskId, lane: Lane, exchange: Box<Exchange> },
+    Busy {
+        task: TaskId,
+        lane: Lane,
+        exchange: Box<Exchange>,
+    },
 }
 
 /// A connection.
@@ -88,7 +95,11 @@ impl Pool {
         let id = self.idle.remove(at);
         let conn = self.conns.get_mut(&id).expect("idle connections exist");
         let exchange = Box::new(exchange());
-        conn.state = State::Busy { task: wanted.task, lane: wanted.lane, exchange };
+        conn.state = State::Busy {
+            task: wanted.task,
+            lane: wanted.lane,
+            exchange,
+        };
         self.streams += usize::from(wanted.lane == Lane::Stream);
         Some((wanted.task, id, conn.served > 0))
     }
@@ -96,18 +107,27 @@ impl Pool {
     /// The queue whose first exchange can be served, and by which idle connection.
     fn pairable(&self, now: Instant, limits: &Limits) -> Option<(Lane, usize)> {
         let serve = |wanted: &Wanted| {
-            self.idle.iter().rposition(|id| !wanted.fresh || self.is_fresh(*id, now, limits))
+            self.idle
+                .iter()
+                .rposition(|id| !wanted.fresh || self.is_fresh(*id, now, limits))
         };
         if let Some(at) = self.urgent.front().and_then(serve) {
             return Some((Lane::Urgent, at));
         }
-        self.calls.front().and_then(serve).map(|at| (Lane::Call, at))
+        self.calls
+            .front()
+            .and_then(serve)
+            .map(|at| (Lane::Call, at))
     }
 
     fn is_fresh(&self, id: ConnId, now: Instant, limits: &Limits) -> bool {
         match &self.conns[&id] {
             // Never used: the server has had no reason to think it idle for long.
-            Conn { state: State::Idle { since, keep }, served, .. } => {
+            Conn {
+                state: State::Idle { since, keep },
+                served,
+                ..
+            } => {
                 let promised = keep.map(|keep| keep.saturating_sub(Duration::from_secs(1)));
                 let allowed = promised.unwrap_or(limits.idle_fresh);
                 let idle = now.saturating_duration_since(*since);
@@ -139,7 +159,14 @@ impl Pool {
         self.next += 1;
         let id = ConnId(self.next);
         self.dialing += 1;
-        self.conns.insert(id, Conn { state: State::Dialing, served: 0, paused: false });
+        self.conns.insert(
+            id,
+            Conn {
+                state: State::Dialing,
+                served: 0,
+                paused: false,
+            },
+        );
         id
     }
 
@@ -147,7 +174,10 @@ impl Pool {
     pub(super) fn connected(&mut self, id: ConnId, now: Instant) {
         if let Some(conn) = self.conns.get_mut(&id) {
             self.dialing -= usize::from(matches!(conn.state, State::Dialing));
-            conn.state = State::Idle { since: now, keep: None };
+            conn.state = State::Idle {
+                since: now,
+                keep: None,
+            };
             self.idle.push(id);
         }
     }
@@ -155,11 +185,17 @@ impl Pool {
     /// The exchange is over and the connection may serve another.
     pub(super) fn release(&mut self, id: ConnId, now: Instant, keep_s: Option<u64>) {
         if let Some(conn) = self.conns.get_mut(&id) {
-            if let State::Busy { lane: Lane::Stream, .. } = conn.state {
+            if let State::Busy {
+                lane: Lane::Stream, ..
+            } = conn.state
+            {
                 self.streams -= 1;
             }
             conn.served = conn.served.saturating_add(1);
-            conn.state = State::Idle { since: now, keep: keep_s.map(Duration::from_secs) };
+            conn.state = State::Idle {
+                since: now,
+                keep: keep_s.map(Duration::from_secs),
+            };
             self.idle.push(id);
         }
     }
@@ -170,7 +206,9 @@ impl Pool {
         match conn.state {
             State::Dialing => self.dialing -= 1,
             State::Idle { .. } => self.idle.retain(|idle| *idle != id),
-            State::Busy { lane: Lane::Stream, .. } => self.streams -= 1,
+            State::Busy {
+                lane: Lane::Stream, ..
+            } => self.streams -= 1,
             State::Busy { .. } => {}
         }
         Some(conn)
@@ -183,7 +221,10 @@ impl Pool {
         if waiting <= self.dialing {
             return None;
         }
-        self.urgent.pop_front().or_else(|| self.calls.pop_front()).map(|wanted| wanted.task)
+        self.urgent
+            .pop_front()
+            .or_else(|| self.calls.pop_front())
+            .map(|wanted| wanted.task)
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {

@@ -11,7 +11,10 @@ pub(super) struct Random {
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        let mut random = Self { state: seed, tag: 0 };
+        let mut random = Self {
+            state: seed,
+            tag: 0,
+        };
         random.tag = random.next() as u32;
         random
     }

@@ -1,8 +1,8 @@
 //! Responses: heads, bodies and events become messages, messages become answers.
 
+use super::Bridge;
 use super::call::{Asker, CallId, Era, Waiting};
 use super::task::{Purpose, Sink, Task, TaskId};
-use super::Bridge;
 use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::http::response::{Content, ResponseHead};
@@ -17,7 +17,11 @@ enum Routed {
     /// For the host as it is.
     Forward,
     /// The answer to a request; with the workspace's error code if it is an error.
-    Answer { call: CallId, exact: bool, error: Option<i64> },
+    Answer {
+        call: CallId,
+        exact: bool,
+        error: Option<i64>,
+    },
     /// Not for anybody.
     Drop(&'static str),
     /// An answer whose id is that of no request here.
@@ -27,15 +31,22 @@ enum Routed {
 impl Bridge {
     pub(super) fn head(&mut self, id: TaskId, head: ResponseHead) {
         let limits = &self.config.limits;
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         let success = (200..300).contains(&head.status);
-        let max_bytes = if success { limits.message_max_bytes } else { limits.error_body_max_bytes };
+        let max_bytes = if success {
+            limits.message_max_bytes
+        } else {
+            limits.error_body_max_bytes
+        };
         task.sink = match head.content {
             Content::EventStream if success => {
                 Sink::Events(Box::new(EventStream::new(limits.message_max_bytes)))
             }
             _ => {
-                let expected = usize::try_from(head.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
+                let expected =
+                    usize::try_from(head.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
                 if success && expected > max_bytes {
                     return self.give_up(id, Failure::TooLarge(max_bytes));
                 }
@@ -43,21 +54,31 @@ impl Bridge {
                 // One byte more: the newline that makes it a line. Exact, so that a large reply is
                 // held once; a refusal by the allocator shows later as a smaller buffer.
                 let _ = bytes.try_reserve_exact(expected.min(max_bytes) + 1);
-                Sink::Buffer { bytes, max_bytes, cut: !success }
+                Sink::Buffer {
+                    bytes,
+                    max_bytes,
+                    cut: !success,
+                }
             }
         };
         let opened = matches!(task.sink, Sink::Events(_));
-        task.head = Some(head);
+        task.head = Some(Box::new(head));
         if opened && matches!(task.purpose, Purpose::EventStream) {
             self.stream_opened();
         }
     }
 
     pub(super) fn data(&mut self, id: TaskId, data: &[u8]) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
         match &mut task.sink {
             Sink::Nothing => {}
-            Sink::Buffer { bytes, max_bytes, cut } => {
+            Sink::Buffer {
+                bytes,
+                max_bytes,
+                cut,
+            } => {
                 let room = *max_bytes - bytes.len();
                 if data.len() > room && !*cut {
                     let limit = *max_bytes;
@@ -73,10 +94,16 @@ impl Bridge {
 
     fn events(&mut self, id: TaskId, mut data: &[u8]) {
         loop {
-            let Some(task) = self.tasks.get_mut(id) else { return };
-            let Sink::Events(stream) = &mut task.sink else { return };
+            let Some(task) = self.tasks.get_mut(id) else {
+                return;
+            };
+            let Sink::Events(stream) = &mut task.sink else {
+                return;
+            };
             match stream.feed(&mut data) {
-                Ok(Some(event)) if event.message && !event.data.is_empty() => self.event(id, event.data),
+                Ok(Some(event)) if event.message && !event.data.is_empty() => {
+                    self.event(id, event.data)
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return self.note_position(id),
                 Err(_) => {
@@ -89,7 +116,9 @@ impl Bridge {
 
     fn event(&mut self, id: TaskId, data: Vec<u8>) {
         if let Err(invalid) = self.deliver(id, data) {
-            self.log(Level::Warn, || format!("an event that is no JSON-RPC message was dropped ({invalid:?})"));
+            self.log(Level::Warn, || {
+                format!("an event that is no JSON-RPC message was dropped ({invalid:?})")
+            });
         }
     }
 
@@ -126,15 +155,21 @@ impl Bridge {
     fn route(&self, id: TaskId, message: &Message<'_>) -> Routed {
         let task = self.tasks.get(id);
         let asked = task.and_then(Task::call);
-        let era = asked.and_then(|call| self.calls.get(call)).map(|call| call.era);
+        let era = asked
+            .and_then(|call| self.calls.get(call))
+            .map(|call| call.era);
         match message.kind {
             Kind::Notification => Routed::Forward,
             // "The server MUST NOT send JSON-RPC requests" on a modern stream (M7), and we "MUST NOT
             // write JSON-RPC requests to stdout" there (S6).
-            Kind::Request if era == Some(Era::Modern) => Routed::Drop("a request on a modern stream"),
+            Kind::Request if era == Some(Era::Modern) => {
+                Routed::Drop("a request on a modern stream")
+            }
             Kind::Request => Routed::Forward,
             Kind::Response => {
-                let error = message.error.map(|raw| jsonrpc::error_parts(raw).map_or(-32603, |(code, _)| code));
+                let error = message
+                    .error
+                    .map(|raw| jsonrpc::error_parts(raw).map_or(-32603, |(code, _)| code));
                 let came = message.id.filter(|id| *id != "null");
                 let call = match (came, asked) {
                     // "Fill in the request's id" (C5).
@@ -150,9 +185,16 @@ impl Bridge {
                 };
                 let Some(call) = call else {
                     let open = asked.is_some_and(|call| self.calls.get(call).is_some());
-                    return if open { Routed::WrongId } else { Routed::Drop("an answer that nobody waits for") };
+                    return if open {
+                        Routed::WrongId
+                    } else {
+                        Routed::Drop("an answer that nobody waits for")
+                    };
                 };
-                let exact = self.calls.get(call).is_some_and(|call| message.id == Some(&*call.id));
+                let exact = self
+                    .calls
+                    .get(call)
+                    .is_some_and(|call| message.id == Some(&*call.id));
                 Routed::Answer { call, exact, error }
             }
         }
@@ -166,34 +208,53 @@ impl Bridge {
         match routed {
             Routed::Forward => self.write_line(bytes),
             Routed::Drop(what) => self.log(Level::Warn, || format!("{what} was dropped")),
-            Routed::WrongId => self.log(Level::Warn, || "an answer with another request's id was dropped".to_owned()),
+            Routed::WrongId => self.log(Level::Warn, || {
+                "an answer with another request's id was dropped".to_owned()
+            }),
             Routed::Answer { call, exact, error } => self.answer(id, call, bytes, exact, error),
         }
     }
 
     /// An answer of the workspace to one of our requests.
-    fn answer(&mut self, task: TaskId, id: CallId, bytes: Vec<u8>, exact: bool, error: Option<i64>) {
-        let Some(call) = self.calls.get(id) else { return };
+    fn answer(
+        &mut self,
+        task: TaskId,
+        id: CallId,
+        bytes: Vec<u8>,
+        exact: bool,
+        error: Option<i64>,
+    ) {
         if error == Some(HEADER_MISMATCH) && self.learn_headers(id, &bytes) {
             return;
         }
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         match (call.method.as_ref(), &call.asker, error) {
             ("initialize", Asker::Host(_), _) => self.initialize_answered(task, &bytes, error),
             ("initialize", Asker::Reopening, _) => return self.reopened(task, id, &bytes, error),
             _ => {}
         }
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let bytes = match (call.method.as_ref(), call.era, error) {
             ("tools/list", Era::Modern, None) => self.tools_listed(bytes),
             _ => bytes,
         };
-        let bytes = if exact { bytes } else { self.with_hosts_id(id, bytes) };
+        let bytes = if exact {
+            bytes
+        } else {
+            self.with_hosts_id(id, bytes)
+        };
         self.complete(id, bytes);
     }
 
     /// The answer with the id that the asker gave, as it was written (C3).
     fn with_hosts_id(&self, id: CallId, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(call) = self.calls.get(id) else { return bytes };
+        let Some(call) = self.calls.get(id) else {
+            return bytes;
+        };
         match jsonrpc::parse(&bytes) {
             Ok(Parsed::One(message)) => jsonrpc::with_id(&message, &call.id),
             _ => bytes,
@@ -202,7 +263,9 @@ impl Bridge {
 
     /// A request has its answer: it is handed to whoever asked.
     pub(super) fn complete(&mut self, id: CallId, answer: Vec<u8>) {
-        let Some(call) = self.forget_call(id) else { return };
+        let Some(call) = self.forget_call(id) else {
+            return;
+        };
         if let Waiting::Exchange(task) = call.waiting {
             // "The response SHOULD end the stream": it need not (H5).
             if self.tasks.get(task).is_some_and(|task| task.conn.is_some()) {
@@ -220,7 +283,9 @@ impl Bridge {
 
     /// The response is complete; its connection is free or gone.
     pub(super) fn end(&mut self, id: TaskId) {
-        let Some(mut task) = self.tasks.remove(id) else { return };
+        let Some(mut task) = self.tasks.remove(id) else {
+            return;
+        };
         self.disarm(task.timer);
         let Some(head) = task.head.take() else { return };
         match std::mem::replace(&mut task.sink, Sink::Nothing) {
@@ -229,7 +294,7 @@ impl Bridge {
         }
     }
 
-    fn end_of_body(&mut self, id: TaskId, task: Task, head: ResponseHead, body: Vec<u8>) {
+    fn end_of_body(&mut self, id: TaskId, task: Task, head: Box<ResponseHead>, body: Vec<u8>) {
         if !(200..300).contains(&head.status) {
             return self.refused(id, task, head, body);
         }
@@ -237,15 +302,27 @@ impl Bridge {
             Purpose::Notice { kind, .. } => self.notice_accepted(kind),
             Purpose::Request(call) => {
                 // `deliver` looks the exchange up by its id.
-                self.tasks.restore(id, Task { conn: None, head: Some(head), ..task });
+                self.tasks.restore(
+                    id,
+                    Task {
+                        conn: None,
+                        head: Some(head),
+                        ..task
+                    },
+                );
                 let (empty, words) = (body.is_empty(), first_words(&body));
                 let delivered = self.deliver(id, body);
-                let Some(task) = self.tasks.remove(id) else { return };
+                let Some(task) = self.tasks.remove(id) else {
+                    return;
+                };
                 let status = task.head.as_ref().map_or(0, |head| head.status);
                 if self.awaits(call, id) {
                     let failure = match delivered {
                         _ if empty => Failure::NoAnswer { status },
-                        Err(_) => Failure::NotMcp { status, came: describe(&task, &words) },
+                        Err(_) => Failure::NotMcp {
+                            status,
+                            came: describe(&task, &words),
+                        },
                         Ok(()) if task.wrong_id => Failure::WrongId,
                         Ok(()) => Failure::NoAnswer { status },
                     };
@@ -263,7 +340,11 @@ impl Bridge {
         match task.purpose {
             Purpose::Request(call) | Purpose::Resume(call) => {
                 if self.awaits(call, id) {
-                    let failure = if task.wrong_id { Failure::WrongId } else { Failure::NoAnswer { status } };
+                    let failure = if task.wrong_id {
+                        Failure::WrongId
+                    } else {
+                        Failure::NoAnswer { status }
+                    };
                     self.stream_broke(call, failure, task.delivered);
                 }
             }
@@ -292,8 +373,12 @@ fn describe(task: &Task, (words, html): &(String, bool)) -> String {
     let kind = match content {
         _ if *html => "an HTML page".to_owned(),
         Some(Content::Json) => "JSON that is no JSON-RPC message".to_owned(),
-        Some(Content::Other(name)) => crate::log::printable(name, 80),
+        Some(Content::Other(name)) => crate::log::printable(name.as_ref(), 80),
         Some(Content::None | Content::EventStream) | None => "no content type".to_owned(),
     };
-    if words.is_empty() { kind } else { format!("{kind} ({})", crate::log::printable(words, 120)) }
+    if words.is_empty() {
+        kind
+    } else {
+        format!("{kind} ({})", crate::log::printable(words, 120))
+    }
 }

@@ -34,17 +34,25 @@ impl Gate {
 
 impl Bridge {
     /// The workspace said no by its HTTP status.
-    pub(super) fn refused(&mut self, id: TaskId, mut task: Task, head: ResponseHead, body: Vec<u8>) {
-        if let (307 | 308, Some(location)) = (head.status, head.location.as_deref()) {
-            match self.redirect(task, location) {
-                Ok(()) => return,
-                Err(refused) => task = refused,
-            }
+    pub(super) fn refused(
+        &mut self,
+        id: TaskId,
+        task: Task,
+        head: Box<ResponseHead>,
+        body: Vec<u8>,
+    ) {
+        if let Some(target) = self.redirect_target(&task, &head) {
+            return self.follow(task, target);
         }
         let session = task.session;
         match task.purpose {
             Purpose::Request(call) => self.request_refused(id, task, call, head, body),
-            Purpose::Notice { kind, era, message, retries } => {
+            Purpose::Notice {
+                kind,
+                era,
+                message,
+                retries,
+            } => {
                 self.notice_refused(kind, era, message, retries, session, &head, &body);
             }
             Purpose::EventStream => self.stream_refused(head.status, session),
@@ -53,8 +61,17 @@ impl Bridge {
         }
     }
 
-    fn request_refused(&mut self, id: TaskId, task: Task, call: CallId, head: ResponseHead, body: Vec<u8>) {
-        let Some(entry) = self.calls.get(call) else { return };
+    fn request_refused(
+        &mut self,
+        id: TaskId,
+        task: Task,
+        call: CallId,
+        head: Box<ResponseHead>,
+        body: Vec<u8>,
+    ) {
+        let Some(entry) = self.calls.get(call) else {
+            return;
+        };
         let verdict = rpc_error(&body, entry.id_on_wire());
         if self.is_session_loss(task.session, head.status, verdict.as_ref()) && !entry.resent {
             return self.resend_in_new_session(call, task.session);
@@ -68,7 +85,14 @@ impl Bridge {
             500.. if self.may_retry(call) => self.request_failed(call, Failure::Status(refusal)),
             // "Error statuses carry JSON-RPC bodies that must reach the client unchanged" (M8).
             _ if verdict.is_some() => {
-                self.tasks.restore(id, Task { conn: None, head: Some(head), ..task });
+                self.tasks.restore(
+                    id,
+                    Task {
+                        conn: None,
+                        head: Some(head),
+                        ..task
+                    },
+                );
                 let delivered = self.deliver(id, body);
                 debug_assert!(delivered.is_ok(), "rpc_error has parsed it");
                 self.tasks.remove(id);
@@ -85,7 +109,7 @@ impl Bridge {
         }
         let had_id = self.session.id.is_some() || session != self.session.generation;
         match status {
-            404 => had_id && !verdict.is_some_and(|error| error.code == -32601),
+            404 => had_id && verdict.is_none_or(|error| error.code != -32601),
             400 => had_id && verdict.is_some_and(|error| !error.has_id && error.speaks_of_session),
             _ => false,
         }
@@ -96,7 +120,10 @@ impl Bridge {
         Refusal {
             status: head.status,
             retry_after_s: retry_hint(head, self.now.wall_ms / 1_000),
-            location: head.location.as_deref().map(|text| crate::log::printable(text, 200)),
+            location: head
+                .location
+                .as_deref()
+                .map(|text| crate::log::printable(text, 200)),
             words,
             html,
         }
@@ -105,15 +132,21 @@ impl Bridge {
     /// "429 … is waited out when the wait is at most 30 s, one gate for the whole token". False if it
     /// can not be waited out.
     fn pause_for(&mut self, id: CallId, refusal: &Refusal) -> bool {
-        let Some(wait) = self.close_gate(refusal) else { return false };
+        let Some(wait) = self.close_gate(refusal) else {
+            return false;
+        };
         let rounds = self.config.limits.rate_limit_rounds;
-        let Some(call) = self.calls.get_mut(id).filter(|call| call.pauses < rounds) else { return false };
+        let Some(call) = self.calls.get_mut(id).filter(|call| call.pauses < rounds) else {
+            return false;
+        };
         call.pauses += 1;
         call.waiting = Waiting::RateLimit;
         call.last_failure = Some(Failure::Status(refusal.clone()));
         let label = call.label();
         self.gate.park(id);
-        self.log(Level::Info, || format!("rate limit: {label} waits {} s", wait.as_secs()));
+        self.log(Level::Info, || {
+            format!("rate limit: {label} waits {} s", wait.as_secs())
+        });
         true
     }
 
@@ -142,7 +175,11 @@ impl Bridge {
         }
         for call in std::mem::take(&mut self.gate.calls) {
             // Cancelled ones are gone; none can have left by another way.
-            if self.calls.get(call).is_some_and(|call| matches!(call.waiting, Waiting::RateLimit)) {
+            if self
+                .calls
+                .get(call)
+                .is_some_and(|call| matches!(call.waiting, Waiting::RateLimit))
+            {
                 self.launch(call);
             }
         }
@@ -150,8 +187,12 @@ impl Bridge {
 
     /// A 401 while the token came from a file: it may have been renewed.
     fn ask_for_token(&mut self, id: CallId, refusal: &Refusal) -> bool {
-        let Some(path) = self.config.token_file.clone() else { return false };
-        let Some(call) = self.calls.get_mut(id).filter(|call| !call.reauthorized) else { return false };
+        let Some(path) = self.config.token_file.clone() else {
+            return false;
+        };
+        let Some(call) = self.calls.get_mut(id).filter(|call| !call.reauthorized) else {
+            return false;
+        };
         call.reauthorized = true;
         call.waiting = Waiting::Token;
         call.last_failure = Some(Failure::Status(refusal.clone()));
@@ -161,15 +202,21 @@ impl Bridge {
 
     /// The token file's content, read again.
     pub(super) fn token_read(&mut self, text: Result<String, String>) {
-        let token = text.ok().and_then(|text| Token::parse(text.trim_end()).ok());
+        let token = text
+            .ok()
+            .and_then(|text| Token::parse(text.trim_end()).ok());
         let renewed = token.is_some() && token != self.config.token;
         if renewed {
             self.config.token = token;
             self.common_headers = super::exchange::common_headers(&self.config);
-            self.log(Level::Info, || "the token file has a new token: it is used from now on".to_owned());
+            self.log(Level::Info, || {
+                "the token file has a new token: it is used from now on".to_owned()
+            });
         }
         for id in self.calls.ids() {
-            let Some(call) = self.calls.get_mut(id) else { continue };
+            let Some(call) = self.calls.get_mut(id) else {
+                continue;
+            };
             if !matches!(call.waiting, Waiting::Token) {
                 continue;
             }
@@ -183,7 +230,9 @@ impl Bridge {
 
     fn may_retry(&self, id: CallId) -> bool {
         let limit = self.config.limits.retries_max;
-        self.calls.get(id).is_some_and(|call| call.is_safe() && call.retries < limit)
+        self.calls
+            .get(id)
+            .is_some_and(|call| call.is_safe() && call.retries < limit)
             && !self.ending.is_over()
     }
 
@@ -207,22 +256,30 @@ impl Bridge {
         let timer = self.after(delay, Timer::Retry(id));
         let call = self.calls.get_mut(id).expect("still there");
         call.waiting = Waiting::Retry(timer);
-        self.log(Level::Debug, || format!("{label} is repeated in {} ms", delay.as_millis()));
+        self.log(Level::Debug, || {
+            format!("{label} is repeated in {} ms", delay.as_millis())
+        });
     }
 
     /// Answers a request with what went wrong.
     pub(super) fn conclude(&mut self, id: CallId, failure: Failure) {
-        let Some(call) = self.calls.get(id) else { return };
-        if let Some(held) = self.calls.get_mut(id).and_then(|call| call.held_answer.take()) {
+        if let Some(held) = self
+            .calls
+            .get_mut(id)
+            .and_then(|call| call.held_answer.take())
+        {
             return self.complete(id, held);
         }
-        let (label, origin) = (call_label(self.calls.get(id)), self.config.endpoint.origin());
-        let call = self.calls.get(id).expect("just looked up");
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let (label, origin) = (call.label(), self.config.endpoint.origin());
         let opens = &*call.method == "initialize";
         match call.asker.clone() {
             Asker::Host(_) => {
                 let message = failure.message(&label, &origin);
-                let answer = jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&failure.data()));
+                let answer =
+                    jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&failure.data()));
                 self.log(Level::Warn, || message);
                 if opens && self.session.phase == super::session::Phase::Opening {
                     self.opening_failed();
@@ -242,10 +299,16 @@ impl Bridge {
 
     /// AEROSTACK_REQUEST_TIMEOUT, or the era probe's deadline.
     pub(super) fn deadline_passed(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.deadline = None;
         let probe = &*call.method == "server/discover";
-        let limit = if probe { self.config.limits.discover_timeout } else { self.config.request_timeout.unwrap_or_default() };
+        let limit = if probe {
+            self.config.limits.discover_timeout
+        } else {
+            self.config.request_timeout.unwrap_or_default()
+        };
         let failure = Failure::TimedOut(limit.as_secs());
         let answer = jsonrpc::error(
             &call.id,
@@ -258,7 +321,10 @@ impl Bridge {
             Asker::Reopening | Asker::Headers(_) => return self.conclude(id, failure),
         };
         // "Issue a cancellation notification for that request and stop waiting" (L25#timeouts).
-        let params = format!("{{\"requestId\":{},\"reason\":\"time-out\"}}", call.id_on_wire());
+        let params = format!(
+            "{{\"requestId\":{},\"reason\":\"time-out\"}}",
+            call.id_on_wire()
+        );
         if let Some(batch) = batch {
             // The answer goes into the batch before `withdraw` would close it without one.
             call.asker = Asker::Host(None);
@@ -266,10 +332,16 @@ impl Bridge {
         } else {
             self.write_line(answer);
         }
-        self.withdraw(id, jsonrpc::notification("notifications/cancelled", Some(&params)));
+        self.withdraw(
+            id,
+            jsonrpc::notification("notifications/cancelled", Some(&params)),
+        );
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of a notice and of its refusal")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of a notice and of its refusal"
+    )]
     fn notice_refused(
         &mut self,
         kind: NoticeKind,
@@ -281,8 +353,16 @@ impl Bridge {
         body: &[u8],
     ) {
         let refusal = self.refusal(head, body);
-        if head.status == 429 && retries < self.config.limits.retries_max && self.close_gate(&refusal).is_some() {
-            let purpose = Purpose::Notice { kind, era, message, retries: retries + 1 };
+        if head.status == 429
+            && retries < self.config.limits.retries_max
+            && self.close_gate(&refusal).is_some()
+        {
+            let purpose = Purpose::Notice {
+                kind,
+                era,
+                message,
+                retries: retries + 1,
+            };
             self.gate.notices.push(purpose);
             return;
         }
@@ -309,13 +389,22 @@ impl Bridge {
         match kind {
             // `initialized` may be repeated; without it the session would stay closed for ever.
             NoticeKind::Initialized
-                if failure.is_transient() && retries < self.config.limits.retries_max && !self.ending.is_over() =>
+                if failure.is_transient()
+                    && retries < self.config.limits.retries_max
+                    && !self.ending.is_over() =>
             {
-                let purpose = Purpose::Notice { kind, era, message, retries: retries + 1 };
+                let purpose = Purpose::Notice {
+                    kind,
+                    era,
+                    message,
+                    retries: retries + 1,
+                };
                 self.start(Task::new(purpose, Lane::Urgent));
             }
             NoticeKind::Initialized => {
-                self.log(Level::Warn, || format!("notifications/initialized was not accepted: {words}"));
+                self.log(Level::Warn, || {
+                    format!("notifications/initialized was not accepted: {words}")
+                });
                 self.notice_accepted(kind);
             }
             NoticeKind::Other => {
@@ -323,7 +412,9 @@ impl Bridge {
                     Ok(Parsed::One(m)) if m.kind == Kind::Notification => m.method.into_owned(),
                     _ => "an answer of the host".to_owned(),
                 };
-                self.log(Level::Warn, || format!("{what} could not be delivered: {words}"));
+                self.log(Level::Warn, || {
+                    format!("{what} could not be delivered: {words}")
+                });
             }
         }
     }
@@ -336,10 +427,6 @@ impl Bridge {
     }
 }
 
-fn call_label(call: Option<&super::call::Call>) -> String {
-    call.map(super::call::Call::label).unwrap_or_default()
-}
-
 /// A JSON-RPC error that came with an HTTP error status.
 struct RpcError {
     code: i64,
@@ -349,14 +436,20 @@ struct RpcError {
 
 /// The JSON-RPC error in a body, if it is one and not for another request.
 fn rpc_error(body: &[u8], id_on_wire: &str) -> Option<RpcError> {
-    let Ok(Parsed::One(message)) = jsonrpc::parse(body) else { return None };
+    let Ok(Parsed::One(message)) = jsonrpc::parse(body) else {
+        return None;
+    };
     let (code, words) = jsonrpc::error_parts(message.error?)?;
     let id = message.id.filter(|id| *id != "null");
     if id.is_some_and(|id| !jsonrpc::same_id(id_on_wire, id)) {
         return None;
     }
     let speaks_of_session = words.to_ascii_lowercase().contains("session");
-    Some(RpcError { code, has_id: id.is_some(), speaks_of_session })
+    Some(RpcError {
+        code,
+        has_id: id.is_some(),
+        speaks_of_session,
+    })
 }
 
 /// Seconds to wait, from Retry-After or X-RateLimit-Reset; dates are judged by the reply's own Date.

@@ -3,7 +3,7 @@
 use super::call::{CallId, Era};
 use super::timer::TimerId;
 use crate::proto::endpoint::Endpoint;
-use crate::proto::http::ResponseHead;
+use crate::proto::http::response::ResponseHead;
 use crate::proto::sse::EventStream;
 use crate::proto::transport::ConnId;
 use std::collections::BTreeMap;
@@ -58,7 +58,11 @@ pub(super) enum Sink {
     /// No head yet.
     Nothing,
     /// Kept whole, up to a limit; what lies beyond is dropped where the flag allows that.
-    Buffer { bytes: Vec<u8>, max_bytes: usize, cut: bool },
+    Buffer {
+        bytes: Vec<u8>,
+        max_bytes: usize,
+        cut: bool,
+    },
     /// Server-sent events.
     Events(Box<EventStream>),
 }
@@ -80,7 +84,7 @@ pub(super) struct Task {
     /// Where a redirect led.
     pub(super) target: Option<Endpoint>,
     pub(super) redirects: u8,
-    pub(super) head: Option<ResponseHead>,
+    pub(super) head: Option<Box<ResponseHead>>,
     pub(super) sink: Sink,
     /// Messages were delivered from the response.
     pub(super) delivered: bool,

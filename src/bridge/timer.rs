@@ -63,7 +63,10 @@ impl<T> Wheel<T> {
         let index = self.allocate(deadline, what);
         self.link(index);
         self.len += 1;
-        TimerId { index, generation: self.entries[index as usize].generation }
+        TimerId {
+            index,
+            generation: self.entries[index as usize].generation,
+        }
     }
 
     /// Disarms a timer and hands back what it was for; `None` if it has fired or was cancelled.

@@ -25,6 +25,8 @@ pub struct Limits {
     /// Connections beyond `connections_max` for what must never queue behind calls: answers,
     /// notifications, cancels, pings, our own requests.
     pub connections_reserve: usize,
+    /// Long-lived streams at once: subscriptions, event streams, WebSockets.
+    pub streams_max: usize,
     /// Idle connections that are kept; more than the usual burst of an agent only cost memory.
     pub idle_max: usize,
     /// How long surplus idle connections wait for the next burst.
@@ -83,6 +85,7 @@ impl Default for Limits {
             stdout_high_bytes: 1 << 20,
             connections_max: 128,
             connections_reserve: 64,
+            streams_max: 256,
             idle_max: 16,
             idle_surplus: Duration::from_secs(1),
             idle_age: Duration::from_secs(55),

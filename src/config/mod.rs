@@ -45,6 +45,18 @@ pub struct TrustFiles {
     pub node_extra: Option<String>,
 }
 
+impl TrustFiles {
+    /// The value of one of the three variables.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "SSL_CERT_FILE" => self.cert_file.clone(),
+            "SSL_CERT_DIR" => self.cert_dir.clone(),
+            "NODE_EXTRA_CA_CERTS" => self.node_extra.clone(),
+            _ => None,
+        }
+    }
+}
+
 /// All that a run needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -159,11 +171,16 @@ impl Config {
 
 /// A variable that is set to more than blanks.
 fn given(source: &dyn Source, name: &str) -> Option<String> {
-    source.variable(name).filter(|value| !value.trim().is_empty())
+    source
+        .variable(name)
+        .filter(|value| !value.trim().is_empty())
 }
 
 fn wrong<T>(name: &'static str, problem: impl Into<String>) -> Result<T, SettingError> {
-    Err(SettingError { name, problem: problem.into() })
+    Err(SettingError {
+        name,
+        problem: problem.into(),
+    })
 }
 
 fn workspace_url(
@@ -172,15 +189,26 @@ fn workspace_url(
     warnings: &mut Vec<String>,
 ) -> Result<Endpoint, SettingError> {
     let Some(text) = given(source, URL) else {
-        return wrong(URL, format!("is required: set it to your workspace's URL, such as {EXAMPLE}"));
+        return wrong(
+            URL,
+            format!("is required: set it to your workspace's URL, such as {EXAMPLE}"),
+        );
     };
     let text = text.trim();
     let endpoint = match Endpoint::parse(text) {
         Ok(endpoint) => endpoint,
         Err(EndpointError::Userinfo) => {
-            return wrong(URL, format!("holds a user name or password: remove it, the token goes into {TOKEN}"));
+            return wrong(
+                URL,
+                format!("holds a user name or password: remove it, the token goes into {TOKEN}"),
+            );
         }
-        Err(error) => return wrong(URL, format!("is not usable: {error} (expected something like {EXAMPLE})")),
+        Err(error) => {
+            return wrong(
+                URL,
+                format!("is not usable: {error} (expected something like {EXAMPLE})"),
+            );
+        }
     };
     if endpoint.scheme() == Scheme::Http && !endpoint.is_loopback_host() {
         if !allow_http {
@@ -193,7 +221,10 @@ fn workspace_url(
                 ),
             );
         }
-        warnings.push(format!("the token is sent unencrypted to {} (http://)", endpoint.host()));
+        warnings.push(format!(
+            "the token is sent unencrypted to {} (http://)",
+            endpoint.host()
+        ));
     }
     Ok(endpoint)
 }
@@ -218,7 +249,12 @@ fn read_token(
     };
     let text = match source.file(&path) {
         Ok(text) => text,
-        Err(error) => return wrong(TOKEN_FILE, format!("names {path}, which can not be read: {error}")),
+        Err(error) => {
+            return wrong(
+                TOKEN_FILE,
+                format!("names {path}, which can not be read: {error}"),
+            );
+        }
     };
     let text = text.trim_end_matches(['\r', '\n']);
     Ok((Some(checked_token(TOKEN_FILE, text, warnings)?), Some(path)))
@@ -258,12 +294,21 @@ fn flag(source: &dyn Source, name: &'static str, default: bool) -> Result<bool, 
 }
 
 /// Whole or decimal seconds; 0 is `None`.
-fn seconds(source: &dyn Source, name: &'static str, default: u64) -> Result<Option<Duration>, SettingError> {
+fn seconds(
+    source: &dyn Source,
+    name: &'static str,
+    default: u64,
+) -> Result<Option<Duration>, SettingError> {
     let duration = match given(source, name) {
         None => Duration::from_secs(default),
         Some(text) => match parse_seconds(&text) {
             Some(duration) => duration,
-            None => return wrong(name, format!("is {text:?}: use seconds from 0 (off) to 604800")),
+            None => {
+                return wrong(
+                    name,
+                    format!("is {text:?}: use seconds from 0 (off) to 604800"),
+                );
+            }
         },
     };
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
@@ -271,16 +316,23 @@ fn seconds(source: &dyn Source, name: &'static str, default: u64) -> Result<Opti
 
 /// Seconds from 0 to a week.
 pub fn parse_seconds(text: &str) -> Option<Duration> {
-    let seconds = text.trim().parse::<f64>().ok().filter(|s| (0.0..=604_800.0).contains(s))?;
+    let seconds = text
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|s| (0.0..=604_800.0).contains(s))?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn trusted_origins(source: &dyn Source) -> Result<Vec<Endpoint>, SettingError> {
     const NAME: &str = "AEROSTACK_TRUSTED_ORIGINS";
     let list = given(source, NAME).unwrap_or_default();
-    list.split([',', ' ']).filter(|item| !item.is_empty()).map(|item| {
-        Endpoint::parse(item).or_else(|error| wrong(NAME, format!("holds {item:?}: {error}")))
-    }).collect()
+    list.split([',', ' '])
+        .filter(|item| !item.is_empty())
+        .map(|item| {
+            Endpoint::parse(item).or_else(|error| wrong(NAME, format!("holds {item:?}: {error}")))
+        })
+        .collect()
 }
 
 fn builtin_tools(source: &dyn Source) -> Result<BuiltinTools, SettingError> {
@@ -302,8 +354,15 @@ fn identity(source: &dyn Source) -> Identity {
     let machine = given(source, "AEROSTACK_BRIDGE_ID")
         .or_else(|| line("/etc/machine-id").filter(|id| !id.is_empty()))
         .unwrap_or_else(|| hostname.clone());
-    let user = given(source, "USER").or_else(|| given(source, "LOGNAME")).unwrap_or_default();
-    Identity { machine, hostname, user, pid: std::process::id() }
+    let user = given(source, "USER")
+        .or_else(|| given(source, "LOGNAME"))
+        .unwrap_or_default();
+    Identity {
+        machine,
+        hostname,
+        user,
+        pid: std::process::id(),
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ impl Source for Settings {
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
-        self.files.get(path).map(|text| (*text).to_owned()).ok_or_else(|| "no such file".to_owned())
+        self.files
+            .get(path)
+            .map(|text| (*text).to_owned())
+            .ok_or_else(|| "no such file".to_owned())
     }
 }
 
@@ -46,16 +49,55 @@ fn errors_name_the_variable_and_the_fix() {
     };
     check(&[TOKEN_OK], "AEROSTACK_WORKSPACE_URL is required");
     check(&[URL_OK], "AEROSTACK_TOKEN is required");
-    check(&[("AEROSTACK_WORKSPACE_URL", "  "), TOKEN_OK], "AEROSTACK_WORKSPACE_URL is required");
-    check(&[("AEROSTACK_WORKSPACE_URL", "mcp.aerostack.dev/ws/x"), TOKEN_OK], "AEROSTACK_WORKSPACE_URL is not usable");
-    check(&[("AEROSTACK_WORKSPACE_URL", "http://example.com/ws/x"), TOKEN_OK], "unencrypted");
-    check(&[("AEROSTACK_WORKSPACE_URL", "https://a:b@example.com/"), TOKEN_OK], "user name or password");
-    check(&[URL_OK, ("AEROSTACK_TOKEN", "")], "AEROSTACK_TOKEN is empty");
-    check(&[URL_OK, ("AEROSTACK_TOKEN_FILE", "/none")], "can not be read: no such file");
-    check(&[URL_OK, TOKEN_OK, ("AEROSTACK_LOG_LEVEL", "loud")], "use debug, info, warn or error");
-    check(&[URL_OK, TOKEN_OK, ("AEROSTACK_REQUEST_TIMEOUT", "-1")], "use seconds");
-    check(&[URL_OK, TOKEN_OK, ("AEROSTACK_BUILTIN_TOOLS", "maybe")], "use on, off or auto");
-    check(&[URL_OK, TOKEN_OK, ("AEROSTACK_TRUSTED_ORIGINS", "x")], "AEROSTACK_TRUSTED_ORIGINS holds");
+    check(
+        &[("AEROSTACK_WORKSPACE_URL", "  "), TOKEN_OK],
+        "AEROSTACK_WORKSPACE_URL is required",
+    );
+    check(
+        &[
+            ("AEROSTACK_WORKSPACE_URL", "mcp.aerostack.dev/ws/x"),
+            TOKEN_OK,
+        ],
+        "AEROSTACK_WORKSPACE_URL is not usable",
+    );
+    check(
+        &[
+            ("AEROSTACK_WORKSPACE_URL", "http://example.com/ws/x"),
+            TOKEN_OK,
+        ],
+        "unencrypted",
+    );
+    check(
+        &[
+            ("AEROSTACK_WORKSPACE_URL", "https://a:b@example.com/"),
+            TOKEN_OK,
+        ],
+        "user name or password",
+    );
+    check(
+        &[URL_OK, ("AEROSTACK_TOKEN", "")],
+        "AEROSTACK_TOKEN is empty",
+    );
+    check(
+        &[URL_OK, ("AEROSTACK_TOKEN_FILE", "/none")],
+        "can not be read: no such file",
+    );
+    check(
+        &[URL_OK, TOKEN_OK, ("AEROSTACK_LOG_LEVEL", "loud")],
+        "use debug, info, warn or error",
+    );
+    check(
+        &[URL_OK, TOKEN_OK, ("AEROSTACK_REQUEST_TIMEOUT", "-1")],
+        "use seconds",
+    );
+    check(
+        &[URL_OK, TOKEN_OK, ("AEROSTACK_BUILTIN_TOOLS", "maybe")],
+        "use on, off or auto",
+    );
+    check(
+        &[URL_OK, TOKEN_OK, ("AEROSTACK_TRUSTED_ORIGINS", "x")],
+        "AEROSTACK_TRUSTED_ORIGINS holds",
+    );
 }
 
 #[test]
@@ -67,7 +109,11 @@ fn a_token_file_is_read_and_remembered() {
 
 #[test]
 fn plain_servers_need_no_token_and_http_only_on_loopback() {
-    let config = read(&[("AEROSTACK_WORKSPACE_URL", "http://127.0.0.1:1/mcp"), ("AEROSTACK_TOKEN", "none")]).expect("valid");
+    let config = read(&[
+        ("AEROSTACK_WORKSPACE_URL", "http://127.0.0.1:1/mcp"),
+        ("AEROSTACK_TOKEN", "none"),
+    ])
+    .expect("valid");
     assert!(config.token.is_none() && !config.builtins_always());
     let config = read(&[
         ("AEROSTACK_WORKSPACE_URL", "http://example.com/mcp"),

@@ -44,7 +44,11 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_workspace_token() { "Token(mwt_…)" } else { "Token(…)" })
+        f.write_str(if self.is_workspace_token() {
+            "Token(mwt_…)"
+        } else {
+            "Token(…)"
+        })
     }
 }
 

@@ -86,7 +86,9 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Invalid> {
     let text = std::str::from_utf8(bytes).map_err(|_| Invalid::Json)?;
     if text.trim_ascii_start().starts_with('[') {
         let members: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Invalid::Json)?;
-        return Ok(Parsed::Batch(members.into_iter().map(RawValue::get).collect()));
+        return Ok(Parsed::Batch(
+            members.into_iter().map(RawValue::get).collect(),
+        ));
     }
     parse_one(text).map(Parsed::One)
 }
@@ -95,7 +97,11 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Invalid> {
 pub fn parse_one(text: &str) -> Result<Message<'_>, Invalid> {
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
         // A duplicate or mistyped member is JSON all the same.
-        if error.is_data() { Invalid::Message } else { Invalid::Json }
+        if error.is_data() {
+            Invalid::Message
+        } else {
+            Invalid::Json
+        }
     })?;
     let method = match members.method {
         Some(method) => Some(string(method.get()).ok_or(Invalid::Message)?),
@@ -110,7 +116,8 @@ pub fn parse_one(text: &str) -> Result<Message<'_>, Invalid> {
     };
     // MCP: ids are strings or numbers; null is allowed only in an error response.
     let id = members.id.map(RawValue::get);
-    let scalar = |id: &str| id.starts_with(['"', '-']) || id.starts_with(|c: char| c.is_ascii_digit());
+    let scalar =
+        |id: &str| id.starts_with(['"', '-']) || id.starts_with(|c: char| c.is_ascii_digit());
     if kind == Kind::Request && !id.is_some_and(scalar) {
         return Err(Invalid::Message);
     }
@@ -181,7 +188,12 @@ pub struct Params<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     pub reason: Option<&'a RawValue>,
     /// `protocolVersion` of initialize.
-    #[serde(borrow, default, rename = "protocolVersion", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "protocolVersion",
+        deserialize_with = "present"
+    )]
     pub protocol_version: Option<&'a RawValue>,
     /// `clientInfo` of initialize.
     #[serde(borrow, default, rename = "clientInfo", deserialize_with = "present")]
@@ -194,7 +206,8 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// Peeks into raw `params`; anything but an object has no members.
     pub fn peek(raw: Option<&'a str>) -> Self {
-        raw.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default()
+        raw.and_then(|raw| serde_json::from_str(raw).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -218,14 +231,20 @@ pub struct Meta<'a> {
     )]
     pub client_info: Option<&'a RawValue>,
     /// The token that progress notifications carry.
-    #[serde(borrow, default, rename = "progressToken", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "progressToken",
+        deserialize_with = "present"
+    )]
     pub progress_token: Option<&'a RawValue>,
 }
 
 impl<'a> Meta<'a> {
     /// Peeks into raw `_meta`.
     pub fn peek(raw: Option<&'a RawValue>) -> Self {
-        raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -272,7 +291,10 @@ pub fn insert_member(object: &str, name: &str, value: &str) -> Vec<u8> {
     let open = object.find('{').expect("the text is an object");
     let rest = object[open + 1..].trim_ascii_start();
     let comma = if rest.starts_with('}') { "" } else { "," };
-    splice(object, &[(open + 1..open + 1, &format!("{name}:{value}{comma}"))])
+    splice(
+        object,
+        &[(open + 1..open + 1, &format!("{name}:{value}{comma}"))],
+    )
 }
 
 /// Makes a message one stdio line: raw CR and LF become blanks (lossless: in valid JSON they are only
@@ -288,7 +310,9 @@ pub fn end_line(message: &mut Vec<u8>) {
 
 /// An error response. `id` and `data` are raw JSON.
 pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> Vec<u8> {
-    let data = data.map(|data| format!(",\"data\":{data}")).unwrap_or_default();
+    let data = data
+        .map(|data| format!(",\"data\":{data}"))
+        .unwrap_or_default();
     let message = quote(message);
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{message}{data}}}}}")
         .into_bytes()
@@ -302,13 +326,16 @@ pub fn result(id: &str, result: &str) -> Vec<u8> {
 /// A request. `id` and `params` are raw JSON.
 pub fn request(id: &str, method: &str, params: &str) -> Vec<u8> {
     let method = quote(method);
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}").into_bytes()
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}")
+        .into_bytes()
 }
 
 /// A notification. `params` is raw JSON.
 pub fn notification(method: &str, params: Option<&str>) -> Vec<u8> {
     let method = quote(method);
-    let params = params.map(|params| format!(",\"params\":{params}")).unwrap_or_default();
+    let params = params
+        .map(|params| format!(",\"params\":{params}"))
+        .unwrap_or_default();
     format!("{{\"jsonrpc\":\"2.0\",\"method\":{method}{params}}}").into_bytes()
 }
 
@@ -320,7 +347,9 @@ pub fn error_parts(raw: &str) -> Option<(i64, String)> {
         #[serde(default)]
         message: String,
     }
-    serde_json::from_str::<Parts>(raw).ok().map(|parts| (parts.code, parts.message))
+    serde_json::from_str::<Parts>(raw)
+        .ok()
+        .map(|parts| (parts.code, parts.message))
 }
 
 /// The id in the first bytes of a message that was too long to keep: so that its sender learns which
@@ -357,10 +386,22 @@ mod tests {
 
     #[test]
     fn kinds_are_told_apart_by_their_members() {
-        assert_eq!(one(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).kind, Kind::Request);
-        assert_eq!(one(r#"{"jsonrpc":"2.0","method":"x","params":{}}"#).kind, Kind::Notification);
-        assert_eq!(one(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).kind, Kind::Response);
-        assert_eq!(one(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#).id, Some("null"));
+        assert_eq!(
+            one(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).kind,
+            Kind::Request
+        );
+        assert_eq!(
+            one(r#"{"jsonrpc":"2.0","method":"x","params":{}}"#).kind,
+            Kind::Notification
+        );
+        assert_eq!(
+            one(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).kind,
+            Kind::Response
+        );
+        assert_eq!(
+            one(r#"{"jsonrpc":"2.0","id":null,"error":{}}"#).id,
+            Some("null")
+        );
         for bad in [
             r#"{"jsonrpc":"2.0","id":1}"#,
             r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#,
@@ -394,9 +435,15 @@ mod tests {
     fn bytes_survive_a_change_of_id() {
         let text = "{\"a\":1.0, \"id\" : 12345678901234567890 ,\"method\":\"x\",\"params\":[1E+2]}";
         let m = one(text);
-        assert_eq!(with_id(&m, "\"gw-1\""), text.replace("12345678901234567890", "\"gw-1\"").as_bytes());
+        assert_eq!(
+            with_id(&m, "\"gw-1\""),
+            text.replace("12345678901234567890", "\"gw-1\"").as_bytes()
+        );
         let m = one(r#"{"jsonrpc":"2.0","error":{"code":1}}"#);
-        assert_eq!(with_id(&m, "5"), br#"{"id":5,"jsonrpc":"2.0","error":{"code":1}}"#);
+        assert_eq!(
+            with_id(&m, "5"),
+            br#"{"id":5,"jsonrpc":"2.0","error":{"code":1}}"#
+        );
     }
 
     #[test]
@@ -409,7 +456,12 @@ mod tests {
         ] {
             assert!(same_id(a, b), "{a} {b}");
         }
-        for (a, b) in [("1", "\"1\""), ("1", "2"), ("\"a\"", "\"b\""), ("1", "null")] {
+        for (a, b) in [
+            ("1", "\"1\""),
+            ("1", "2"),
+            ("\"a\"", "\"b\""),
+            ("1", "null"),
+        ] {
             assert!(!same_id(a, b), "{a} {b}");
         }
     }
@@ -426,7 +478,10 @@ mod tests {
         let check = |prefix: &str, expect: Option<&str>| {
             assert_eq!(id_in_prefix(prefix.as_bytes()), expect, "{prefix}");
         };
-        check(r#"{"jsonrpc":"2.0","id":17,"method":"x","params":{"a":"yyyy"#, Some("17"));
+        check(
+            r#"{"jsonrpc":"2.0","id":17,"method":"x","params":{"a":"yyyy"#,
+            Some("17"),
+        );
         check(r#" { "id" : "q" , "#, Some("\"q\""));
         check(r#"{"params":{"id":3},"id":4,"#, Some("4"));
         check(r#"{"params":{"a":"yyy"#, None);
@@ -437,7 +492,10 @@ mod tests {
     #[test]
     fn members_are_inserted_into_empty_and_full_objects() {
         assert_eq!(insert_member("{ }", "\"a\"", "1"), b"{\"a\":1 }");
-        assert_eq!(insert_member("{\"b\":2}", "\"a\"", "1"), b"{\"a\":1,\"b\":2}");
+        assert_eq!(
+            insert_member("{\"b\":2}", "\"a\"", "1"),
+            b"{\"a\":1,\"b\":2}"
+        );
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! The impure shell: the only place that names sockets, TLS, threads, descriptors and clocks.
+//!
+//! Owns how bytes move. It must never decide what they mean: all policy is the engine's, and the
+//! two know each other only by [`Input`] and [`Output`].
+//!
+//! ```text
+//!   stdin  ─ stdio ─┐                         ┌─ conn ─ link ─ rustls ─ TcpStream
+//!   stdout ─ stdio ─┤                         │    └ dial, proxy, tls, roots
+//!   stderr ─ stderr ┼─ reactor ── Engine      │
+//!   signal ─ signal ┤      └──────────────────┘
+//!   names  ─ resolve┘
+//! ```
+
+mod conn;
+mod dial;
+mod environment;
+mod fd;
+mod link;
+mod proxy;
+mod queue;
+mod reactor;
+mod resolve;
+mod roots;
+mod signal;
+mod stderr;
+mod stdio;
+mod tls;
+
+use crate::bridge::{Bridge, Input, Now, Output};
+use crate::config::Config;
+use crate::proto::endpoint::Endpoint;
+use std::time::{Duration, Instant};
+
+pub use environment::{Environment, random_seed};
+pub use proxy::Proxy;
+pub use reactor::{now, run};
+pub use roots::ExtraRoots;
+pub use tls::TlsSettings;
+
+/// What the reactor drives: the bridge, or the script of `--check`.
+///
+/// The rule: one input, then `poll_output` until `None`. The reactor is the only caller.
+pub trait Engine {
+    /// Takes one event. Never fails: errors become outputs.
+    fn handle_input(&mut self, input: Input<'_>, now: Now);
+    /// The next thing to do.
+    fn poll_output(&mut self) -> Option<Output>;
+    /// When `Input::Timeout` is due. After that input it must be later than its `now`.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+impl Engine for Bridge {
+    fn handle_input(&mut self, input: Input<'_>, now: Now) {
+        Bridge::handle_input(self, input, now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        Bridge::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Bridge::poll_timeout(self)
+    }
+}
+
+/// Chooses the proxy for a target that is not on this machine.
+pub type ProxyChoice = Box<dyn Fn(&Endpoint) -> Option<Proxy>>;
+
+/// What the shell needs to know.
+#[derive(Default)]
+pub struct ShellSettings {
+    /// Watch stdin and stdout and catch SIGTERM and SIGINT. False for `--check`: stdin is left
+    /// alone, a signal ends the process, stdout is touched only by `Output::Stdout`.
+    pub stdio: bool,
+    /// Certificate authorities.
+    pub tls: TlsSettings,
+    /// Which proxy, if any; never asked for loopback hosts.
+    pub proxy: Option<ProxyChoice>,
+    /// Let http:// go to peers that are not on this machine.
+    pub allow_http: bool,
+    /// Time limits.
+    pub limits: ShellLimits,
+}
+
+impl ShellSettings {
+    /// The shell of a bridge: stdin, stdout and signals belong to it.
+    pub fn for_bridge(config: &Config) -> Self {
+        Self {
+            stdio: true,
+            tls: TlsSettings::from_env(|name| config.trust.variable(name)),
+            proxy: None,
+            allow_http: config.allow_http,
+            limits: ShellLimits::default(),
+        }
+    }
+}
+
+/// How long the phases of a connection and the shell's own pauses may last.
+#[derive(Clone, Copy, Debug)]
+pub struct ShellLimits {
+    /// Name lookup and TCP connect together: a person waits.
+    pub connect: Duration,
+    /// From CONNECT to the proxy's 2xx.
+    pub proxy: Duration,
+    /// From ClientHello to the end of the handshake.
+    pub tls: Duration,
+    /// How long a closed connection may take to send what was queued before.
+    pub close: Duration,
+    /// How long the end of the process may wait for the host to read stdout.
+    pub exit: Duration,
+}
+
+impl Default for ShellLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            proxy: Duration::from_secs(10),
+            tls: Duration::from_secs(10),
+            close: Duration::from_secs(2),
+            exit: Duration::from_millis(500),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Log lines on stderr, never at the price of the loop.
+//!
+//! Owns the count of lines that did not fit. It must never block, buffer or fail: a host that does
+//! not drain stderr loses log lines, not its bridge (PITFALLS P12b).
+
+use super::fd::{self, AnyFd, Mode, PIPE_BUF};
+use std::io::IoSlice;
+
+/// Ends a line that was cut to what a pipe takes in one piece.
+const CUT: &[u8] = b" [cut]\n";
+
+/// The process's stderr.
+pub(crate) struct Stderr {
+    fd: AnyFd,
+    mode: Mode,
+    dropped: u64,
+}
+
+impl Stderr {
+    /// Takes the descriptor as it is.
+    pub(crate) fn new(fd: AnyFd) -> Self {
+        let mode = Mode::of(fd.as_fd());
+        Self {
+            fd,
+            mode,
+            dropped: 0,
+        }
+    }
+
+    /// Writes one line or counts it as dropped. A line end is added where it is missing.
+    pub(crate) fn line(&mut self, text: &str) {
+        if self.dropped > 0 {
+            let notice = format!("{} log lines dropped: stderr was not read\n", self.dropped);
+            if !self.write(notice.as_bytes()) {
+                self.dropped += 1;
+                return;
+            }
+            self.dropped = 0;
+        }
+        let mut line = text.as_bytes().to_vec();
+        if line.last() != Some(&b'\n') {
+            line.push(b'\n');
+        }
+        if line.len() > PIPE_BUF {
+            line.truncate(floor_char_boundary(text, PIPE_BUF - CUT.len()));
+            line.extend_from_slice(CUT);
+        }
+        if !self.write(&line) {
+            self.dropped += 1;
+        }
+    }
+
+    /// One write of at most PIPE_BUF bytes, which pipes and sockets take whole or not at all.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        fd::write(self.fd.as_fd(), &mut self.mode, &[IoSlice::new(bytes)]).is_ok()
+    }
+}
+
+fn floor_char_boundary(text: &str, mut index: usize) -> usize {
+    while !text.is_char_boundary(index) {
+        index -= 1;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_unread_stderr_drops_and_says_so() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let mut stderr = Stderr::new(Box::new(writer));
+        for number in 0..20_000 {
+            stderr.line(&format!("line {number} {}", "é".repeat(100)));
+        }
+        assert!(stderr.dropped > 0);
+        let dropped = stderr.dropped;
+        let mut text = vec![0; 16 << 20];
+        reader.set_nonblocking(true).unwrap();
+        while reader.read(&mut text).is_ok() {}
+        stderr.line("again");
+        let count = reader.read(&mut text).unwrap();
+        let text = String::from_utf8(text[..count].to_vec()).unwrap();
+        let notice = format!("{dropped} log lines dropped: stderr was not read\n");
+        assert_eq!(text, format!("{notice}again\n"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_to_one_piece() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        Stderr::new(Box::new(writer)).line(&"é".repeat(5000));
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.len() <= PIPE_BUF && text.ends_with("é [cut]\n"));
+    }
+}
