@@ -297,6 +297,83 @@ pub fn insert_member(object: &str, name: &str, value: &str) -> Vec<u8> {
     )
 }
 
+/// The members of an object in their order, names unescaped, values as written; `None` if the text
+/// is no object.
+pub fn members(object: &str) -> Option<Vec<(String, &str)>> {
+    struct Members;
+    impl<'de> serde::de::Visitor<'de> for Members {
+        type Value = Vec<(String, &'de str)>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
+                members.push((name, value.get()));
+            }
+            Ok(members)
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    serde::Deserializer::deserialize_map(&mut deserializer, Members).ok()
+}
+
+/// An object of these members.
+pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::from("{");
+    for (name, value) in members {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&quote(name));
+        text.push(':');
+        text.push_str(value);
+    }
+    text.push('}');
+    text
+}
+
+/// The request under a new id, allowed by an approval: `params._meta` names it, and `edited` params
+/// replace all others. Values keep their bytes. `None` if the params are no object.
+pub fn approved_request(
+    message: &Message<'_>,
+    id: &str,
+    (meta_name, meta_value): (&str, &str),
+    edited: Option<&str>,
+) -> Option<Vec<u8>> {
+    let original = members(message.params.unwrap_or("{}"))?;
+    let meta = original
+        .iter()
+        .find(|(name, _)| name == "_meta")
+        .map_or("{}", |(_, raw)| *raw);
+    // Neither the host nor the approver can put another approval's name there.
+    let kept = members(meta).unwrap_or_default();
+    let kept = kept.iter().filter(|(name, _)| name != meta_name);
+    let kept = kept.map(|(name, raw)| (name.as_str(), *raw));
+    let meta = object(kept.chain([(meta_name, meta_value)]));
+    let edited = edited
+        .map(members)
+        .unwrap_or_else(|| Some(original.clone()))?;
+    let rest = edited.iter().filter(|(name, _)| name != "_meta");
+    let rest = rest.map(|(name, raw)| (name.as_str(), *raw));
+    let params = object(rest.chain([("_meta", meta.as_str())]));
+    let old_id = range_in(message.text, message.id?);
+    Some(match message.params {
+        Some(old) => {
+            let mut pieces = [(old_id, id), (range_in(message.text, old), params.as_str())];
+            pieces.sort_by_key(|(range, _)| range.start);
+            splice(message.text, &pieces)
+        }
+        None => {
+            let with_id = splice(message.text, &[(old_id, id)]);
+            insert_member(std::str::from_utf8(&with_id).ok()?, "\"params\"", &params)
+        }
+    })
+}
+
 /// Makes a message one stdio line: raw CR and LF become blanks (lossless: in valid JSON they are only
 /// ever insignificant white space), a newline ends it.
 pub fn end_line(message: &mut Vec<u8>) {
@@ -495,6 +572,30 @@ mod tests {
         assert_eq!(
             insert_member("{\"b\":2}", "\"a\"", "1"),
             b"{\"a\":1,\"b\":2}"
+        );
+    }
+
+    #[test]
+    fn an_approved_request_names_its_approval_and_keeps_every_number() {
+        let check = |text: &str, edited: Option<&str>, expect: &str| {
+            let meta = ("k", "\"apr\"");
+            let made = approved_request(&one(text), "9", meta, edited).expect("made");
+            assert_eq!(String::from_utf8(made).expect("UTF-8"), expect);
+        };
+        check(
+            r#"{"id":"a","method":"m","params":{"arguments":{"n":1E400},"_meta":{"t":1.0,"k":"forged"}}}"#,
+            None,
+            r#"{"id":9,"method":"m","params":{"arguments":{"n":1E400},"_meta":{"t":1.0,"k":"apr"}}}"#,
+        );
+        check(
+            r#"{"params":{"name":"x","arguments":{}},"method":"m","id":1}"#,
+            Some(r#"{"name":"x","arguments":{"n":12345678901234567890},"_meta":{"k":"forged"}}"#),
+            r#"{"params":{"name":"x","arguments":{"n":12345678901234567890},"_meta":{"k":"apr"}},"method":"m","id":9}"#,
+        );
+        check(
+            r#"{"id":1,"method":"m"}"#,
+            None,
+            r#"{"params":{"_meta":{"k":"apr"}},"id":9,"method":"m"}"#,
         );
     }
 

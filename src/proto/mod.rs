@@ -1,6 +1,7 @@
 //! Pure codecs: bytes to values and back. No time, no policy; nothing here imports the rest of the
 //! program.
 
+pub mod aerostack;
 pub mod endpoint;
 pub mod header;
 pub mod http;
