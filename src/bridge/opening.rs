@@ -7,27 +7,26 @@ use super::task::{Lane, NoticeKind, Purpose, Sink, Task, TaskId};
 use super::{Bridge, Timer};
 use crate::failure::Failure;
 use crate::log::Level;
-use crate::proto::jsonrpc::{self, Parsed};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::proto::aerostack::Offer;
+use crate::proto::jsonrpc::{self, Params, Parsed};
 use std::time::Duration;
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// What the bridge reads of an InitializeResult.
-#[derive(Deserialize)]
-struct InitializeResult<'a> {
-    #[serde(borrow, default, rename = "protocolVersion")]
-    protocol_version: Option<&'a RawValue>,
-}
-
 impl Bridge {
     /// The host's `initialize`: a second one in a process starts a new session.
-    pub(super) fn host_initialize(&mut self, id: CallId) {
+    pub(super) fn host_initialize(&mut self, id: CallId, params: &Params<'_>) {
         let message = self.calls.get(id).map(|call| call.message.clone());
         self.end_session(Phase::Opening);
+        if let Some(offline) = self.offline.take() {
+            self.forget_offline(offline);
+        }
         self.session.initialize = message;
         self.session.initialized = None;
+        self.meet_client(params.client_info.map(|raw| raw.get()));
+        if self.config.builtins_always() {
+            self.after(self.config.limits.initialize_patience, Timer::Patience(id));
+        }
         self.launch(id);
     }
 
@@ -47,6 +46,7 @@ impl Bridge {
         if error.is_some() {
             return self.opening_failed();
         }
+        self.session.told_version = None;
         self.establish(task, answer);
         self.session.phase = Phase::Opened;
         match self.session.initialized.clone() {
@@ -61,15 +61,14 @@ impl Bridge {
     fn establish(&mut self, task: TaskId, answer: &[u8]) {
         let head = self.tasks.get(task).and_then(|task| task.head.as_ref());
         let id = head.and_then(|head| head.session_id.clone());
-        let version = match jsonrpc::parse(answer) {
-            Ok(Parsed::One(message)) => message.result.and_then(|result| {
-                let result: InitializeResult<'_> = serde_json::from_str(result).ok()?;
-                let version = jsonrpc::string(result.protocol_version?.get())?;
-                let visible = version.bytes().all(|byte| byte.is_ascii_graphic());
-                visible.then(|| Box::<str>::from(version.as_ref()))
-            }),
-            _ => None,
-        };
+        let mut version = None;
+        if let Ok(Parsed::One(message)) = jsonrpc::parse(answer)
+            && let Some(result) = message.result
+        {
+            version = protocol_version(result);
+            self.workspace = Offer::of_result(result);
+            self.workspace_asked = true;
+        }
         let named = if id.is_some() {
             "with a session"
         } else {
@@ -81,6 +80,12 @@ impl Bridge {
         self.log(Level::Info, || {
             format!("connected ({named}, protocol {words})")
         });
+        if let (Some(told), Some(came)) = (&self.session.told_version, &version)
+            && told != came
+        {
+            let words = format!("the host was told protocol {told}, the workspace speaks {came}");
+            self.log(Level::Warn, || words);
+        }
         self.session.established(id, version);
     }
 
@@ -121,8 +126,15 @@ impl Bridge {
 
     /// `initialized` was accepted.
     pub(super) fn session_ready(&mut self) {
+        let again = self.session.phase == Phase::Reopening;
         self.session.phase = Phase::Ready;
         self.open_stream();
+        if again {
+            self.restore_settings();
+            self.come_online();
+        }
+        self.begin_presence();
+        self.begin_chat();
         self.unpark();
     }
 
@@ -206,6 +218,7 @@ impl Bridge {
     /// Those who wait hear it; the next request tries again.
     pub(super) fn reopen_failed(&mut self, words: String) {
         self.session.phase = Phase::Lost;
+        self.knocked_in_vain(&words);
         for parked in std::mem::take(&mut self.session.parked) {
             if let Parked::Call(id) = parked {
                 self.conclude(id, Failure::SessionLost(words.clone()));
@@ -345,4 +358,11 @@ impl Bridge {
     pub(super) fn resume_failed(&mut self, id: CallId, failure: Failure) {
         self.stream_broke(id, failure, false);
     }
+}
+
+/// `protocolVersion` of an InitializeResult, if it can stand in a header.
+fn protocol_version(result: &str) -> Option<Box<str>> {
+    let version = jsonrpc::string(jsonrpc::member(result, "protocolVersion")?)?;
+    let visible = version.bytes().all(|byte| byte.is_ascii_graphic());
+    visible.then(|| version.as_ref().into())
 }
