@@ -21,9 +21,14 @@ mod reactor;
 mod resolve;
 mod roots;
 mod signal;
+mod socket;
 mod stderr;
 mod stdio;
 mod tls;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use crate::bridge::{Bridge, Input, Now, Output};
 use crate::proto::endpoint::Endpoint;

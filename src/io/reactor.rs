@@ -88,6 +88,9 @@ pub(crate) struct Reactor {
     /// Connections that may have a deadline: few, for an open one has none.
     timed: Vec<ConnId>,
     exit: Option<u8>,
+    /// How often the poll returned: tests hold that nothing spins.
+    #[cfg(test)]
+    pub(crate) turns: usize,
 }
 
 /// For `--check`, stdout is left alone until something is to be written.
@@ -143,6 +146,8 @@ impl Reactor {
             dirty: Vec::new(),
             timed: Vec::new(),
             exit: None,
+            #[cfg(test)]
+            turns: 0,
         })
     }
 
@@ -171,6 +176,10 @@ impl Reactor {
                     self.log(Level::Error, &format!("poll failed: {err}"));
                     return EXIT_FAILURE;
                 }
+            }
+            #[cfg(test)]
+            {
+                self.turns += 1;
             }
             self.now = Clock::now();
             self.turn(&events, engine);
@@ -274,7 +283,6 @@ impl Reactor {
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.close(self.now.mono);
                     self.mark(id);
-                    self.drop_if_gone(id);
                 }
             }
             Output::PauseStdin => self
@@ -311,11 +319,15 @@ impl Reactor {
         self.mark(id);
     }
 
-    /// Notes what a connection can do without a new event.
+    /// Notes what a connection can do without a new event, or drops it.
     fn mark(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else {
             return;
         };
+        if conn.is_gone() {
+            self.conns.remove(&id);
+            return;
+        }
         let lists = [
             (&mut self.ready, conn.is_ready()),
             (&mut self.dirty, conn.wants_flush()),
@@ -383,7 +395,6 @@ impl Reactor {
         let due: Vec<ConnId> = self.timed.iter().filter(is_due).copied().collect();
         for id in due {
             self.with_conn(id, |conn, env| conn.handle_timeout(env));
-            self.drop_if_gone(id);
         }
         if engine
             .poll_timeout()
@@ -421,11 +432,7 @@ impl Reactor {
         };
         let is_sent = conn.flush();
         // If the socket failed, what the peer had said before is read with the next turn.
-        if conn.is_gone() {
-            self.conns.remove(&id);
-        } else if conn.is_ready() && !self.ready.contains(&id) {
-            self.ready.push(id);
-        }
+        self.mark(id);
         if is_sent {
             self.give(Input::Sent(id), engine);
         }
@@ -446,12 +453,6 @@ impl Reactor {
         match &mut self.stdout {
             StdoutSlot::Used(stdout) => stdout,
             StdoutSlot::Unused(_) => unreachable!("replaced just above"),
-        }
-    }
-
-    fn drop_if_gone(&mut self, id: ConnId) {
-        if self.conns.get(&id).is_some_and(Conn::is_gone) {
-            self.conns.remove(&id);
         }
     }
 

@@ -358,6 +358,7 @@ const FILES_MAX: usize = 2048;
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
