@@ -1,2 +1,44 @@
-//! The gateway.
-fn main() {}
+//! The program: arguments, configuration, reactor, exit code.
+
+use aerostack_gateway::bridge::Bridge;
+use aerostack_gateway::cli::{self, Command, Options};
+use aerostack_gateway::config::{Config, Limits};
+use aerostack_gateway::io::{self, Environment, ShellSettings};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Exit code for arguments or settings that can not be used.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1).collect()) {
+        Ok(Command::Run(options)) => run(options),
+        Ok(Command::Help) => print(cli::USAGE),
+        Ok(Command::Version) => print(&cli::version()),
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+fn run(options: Options) -> ExitCode {
+    let mut limits = Limits::default();
+    limits.drain = options.drain.unwrap_or(limits.drain);
+    let environment = Environment::new(options.env);
+    let config = match Config::read(&environment, limits) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let settings = ShellSettings::for_bridge(&config);
+    let mut bridge = Bridge::new(config, io::random_seed(), io::now());
+    ExitCode::from(io::run(&mut bridge, settings))
+}
+
+/// A reader that has gone (`--help | head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn refuse(problem: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "aerostack-gateway: {problem}");
+    ExitCode::from(USAGE)
+}

@@ -1,9 +1,45 @@
-//! The pure engine.
+//! The pure engine: one deterministic value that is fed inputs and drained of outputs.
+//!
+//! It owns all policy and no file descriptor, clock, thread or socket. The state lies in organs that
+//! never call each other (`call`, `task`, `pool`, `session`, `batch`, `headers`, `timer`); the other
+//! files are the bridge's own flows, one a chapter:
+//!
+//! ```text
+//! host      lines of the host: requests, notifications, answers, cancels
+//! exchange  HTTP exchanges: queue, transmit, receive, replay
+//! reply     responses: heads, bodies, events -> messages -> answers
+//! opening   the legacy session: handshake, lost sessions, event stream, resumption
+//! retry     failures: what is repeated, what is paused, what the host is told
+//! ending    drain, farewell, exit
+//! ```
+
+mod batch;
+mod call;
+mod ending;
+mod exchange;
+mod headers;
+mod host;
+mod opening;
+mod pool;
+mod random;
+mod reply;
+mod retry;
+mod session;
+mod task;
+pub mod timer;
 
 use crate::config::Config;
+use crate::log::Level;
 use crate::proto::endpoint::Endpoint;
+use crate::proto::line::LineReader;
 use crate::proto::transport::{Close, ConnId, Established};
-use std::time::Instant;
+use call::{CallId, Calls};
+use pool::Pool;
+use session::Session;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use task::{TaskId, Tasks};
+use timer::{TimerId, Wheel};
 
 /// The two clocks, read once per turn of the reactor.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +72,8 @@ pub enum Input<'a> {
     Sent(ConnId),
     /// The connection is gone; no further input names it.
     Closed(ConnId, Close),
+    /// What `ReadToken` asked for: the file's content, or why it can not be read.
+    TokenRead(Result<String, String>),
     /// `poll_timeout` has come.
     Timeout,
 }
@@ -46,7 +84,7 @@ pub enum Output {
     /// One whole line (with its newline) for stdout.
     Stdout(Vec<u8>),
     /// One line for stderr, already levelled and free of secrets.
-    Log(crate::log::Level, String),
+    Log(Level, String),
     /// Dial the endpoint (its path does not matter); answered by `Connected` or `Closed`.
     Connect(ConnId, Endpoint),
     /// Send these bytes.
@@ -57,6 +95,8 @@ pub enum Output {
     Resume(ConnId),
     /// Close it; no `Closed` follows.
     Close(ConnId),
+    /// Read this token file again; answered by `TokenRead`.
+    ReadToken(String),
     /// Stop reading stdin until `ResumeStdin`.
     PauseStdin,
     /// Read stdin again.
@@ -65,25 +105,245 @@ pub enum Output {
     Exit(u8),
 }
 
-/// The engine.
-pub struct Bridge {}
+/// What a timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// A request's deadline.
+    Deadline(CallId),
+    /// A request is sent again.
+    Retry(CallId),
+    /// A request's event stream is resumed.
+    Resume(CallId),
+    /// An exchange took too long, or lingers after its answer.
+    Task(TaskId),
+    /// A legacy cancel follows its request.
+    Cancel(TaskId),
+    /// The session's event stream is opened again.
+    Stream,
+    /// The rate limit's pause is over.
+    RateLimit,
+    /// Idle connections grow old.
+    Pool,
+    /// The drain is over.
+    Drain,
+    /// The farewell is over.
+    Farewell,
+}
+
+/// The engine. Drain `poll_output` to `None` after every `handle_input`; the reactor is the only
+/// caller.
+#[derive(Debug)]
+pub struct Bridge {
+    config: Config,
+    now: Now,
+    random: random::Random,
+    out: VecDeque<Output>,
+    timers: Wheel<Timer>,
+    lines: LineReader,
+    calls: Calls,
+    tasks: Tasks,
+    pool: Pool,
+    pool_timer: Option<TimerId>,
+    session: Session,
+    batches: batch::Batches,
+    headers: headers::ToolHeaders,
+    gate: retry::Gate,
+    ending: ending::Ending,
+    /// Header lines that every request carries.
+    common_headers: Vec<u8>,
+    own_ids: u64,
+    /// Bytes given to stdout since it was last drained.
+    stdout_bytes: usize,
+    stdin_paused: bool,
+    /// SIGTERM has come once.
+    terminated: bool,
+}
 
 impl Bridge {
-    /// A bridge for this configuration. `seed` feeds jitter and id prefixes; the same seed and inputs give the same outputs.
-    pub fn new(_config: Config, _seed: u64, _now: Now) -> Self {
-        Self {}
+    /// A bridge for this configuration. `seed` feeds jitter and ids: the same seed and the same
+    /// inputs give the same outputs. The first connection is dialled at once, before stdin speaks.
+    pub fn new(config: Config, seed: u64, now: Now) -> Self {
+        let mut bridge = Self {
+            now,
+            random: random::Random::new(seed),
+            out: VecDeque::new(),
+            timers: Wheel::new(now.mono),
+            lines: LineReader::new(config.limits.line_max_bytes),
+            calls: Calls::default(),
+            tasks: Tasks::default(),
+            pool: Pool::default(),
+            pool_timer: None,
+            session: Session::new(),
+            batches: batch::Batches::default(),
+            headers: headers::ToolHeaders::default(),
+            gate: retry::Gate::default(),
+            ending: ending::Ending::No,
+            common_headers: exchange::common_headers(&config),
+            own_ids: 0,
+            stdout_bytes: 0,
+            stdin_paused: false,
+            terminated: false,
+            config,
+        };
+        for warning in std::mem::take(&mut bridge.config.warnings) {
+            bridge.log(Level::Warn, || warning);
+        }
+        let conn = bridge.pool.dial_ahead();
+        bridge.connect(conn);
+        bridge
     }
 
-    /// Takes one event. Never fails: errors become outputs. Drain `poll_output` after each call.
-    pub fn handle_input(&mut self, _input: Input<'_>, _now: Now) {}
+    /// Takes one event. Never fails: errors become outputs.
+    pub fn handle_input(&mut self, input: Input<'_>, now: Now) {
+        self.notice_sleep(now);
+        self.now = now;
+        match input {
+            Input::Stdin(bytes) => self.stdin(bytes),
+            Input::StdinClosed => self.stdin_closed(),
+            Input::StdoutDrained => self.stdout_drained(),
+            Input::StdoutGone => self.stdout_gone(),
+            Input::Terminate => self.terminate(),
+            Input::Connected(conn, _) => self.connected(conn),
+            Input::Received(conn, bytes) => self.received(conn, bytes),
+            Input::Sent(conn) => self.sent(conn),
+            Input::Closed(conn, close) => self.closed(conn, close),
+            Input::TokenRead(text) => self.token_read(text),
+            Input::Timeout => self.timeouts(),
+        }
+        self.settle();
+    }
 
     /// The next thing to do, or `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.out.pop_front()
     }
 
     /// When `Input::Timeout` is due; `None`: sleep until something happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.next_deadline()
+    }
+
+    fn timeouts(&mut self) {
+        while let Some(timer) = self.timers.pop_due(self.now.mono) {
+            match timer {
+                Timer::Deadline(call) => self.deadline_passed(call),
+                Timer::Retry(call) => self.launch(call),
+                Timer::Resume(call) => self.resume(call),
+                Timer::Task(task) => self.task_timed_out(task),
+                Timer::Cancel(task) => self.post_cancel(task),
+                Timer::Stream => self.open_stream(),
+                Timer::RateLimit => self.rate_limit_over(),
+                Timer::Pool => self.pool_timer = None,
+                Timer::Drain => self.farewell(),
+                Timer::Farewell => self.exit(),
+            }
+        }
+    }
+
+    /// What follows from any input: connections for who waits, limits, the end.
+    fn settle(&mut self) {
+        self.end_if_done();
+        self.pump();
+        self.expire_idle();
+        self.limit_stdin();
+    }
+
+    /// CLOCK_MONOTONIC stands still while the machine sleeps (P26): if the wall clock ran ahead,
+    /// idle connections are dead, though nobody told us.
+    fn notice_sleep(&mut self, now: Now) {
+        const DRIFT_MS: u64 = 10_000;
+        let mono_ms = now
+            .mono
+            .saturating_duration_since(self.now.mono)
+            .as_millis() as u64;
+        let wall_ms = now.wall_ms.saturating_sub(self.now.wall_ms);
+        if wall_ms > mono_ms + DRIFT_MS {
+            self.log(Level::Info, || {
+                "the machine slept: connections are renewed".to_owned()
+            });
+            self.drop_idle();
+        }
+    }
+
+    fn drop_idle(&mut self) {
+        for conn in self.pool.take_idle() {
+            self.out.push_back(Output::Close(conn));
+        }
+    }
+
+    fn expire_idle(&mut self) {
+        for conn in self.pool.expire(self.now.mono, &self.config.limits) {
+            self.out.push_back(Output::Close(conn));
+        }
+        let next = self.pool.next_expiry(&self.config.limits);
+        match (next, self.pool_timer) {
+            // An armed timer that fires too early only looks again.
+            (Some(at), None) => self.pool_timer = Some(self.timers.insert(at, Timer::Pool)),
+            (None, Some(timer)) => {
+                self.timers.cancel(timer);
+                self.pool_timer = None;
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    /// stdin is read until too many requests wait; answers make room again (I6).
+    fn limit_stdin(&mut self) {
+        let limits = &self.config.limits;
+        let (count, bytes) = (self.calls.hosts(), self.calls.bytes());
+        if !self.stdin_paused
+            && (count >= limits.requests_max || bytes >= limits.requests_max_bytes)
+        {
+            self.stdin_paused = true;
+            self.out.push_back(Output::PauseStdin);
+        } else if self.stdin_paused
+            && count <= limits.requests_max * 3 / 4
+            && bytes <= limits.requests_max_bytes * 3 / 4
+        {
+            self.stdin_paused = false;
+            self.out.push_back(Output::ResumeStdin);
+        }
+    }
+
+    /// Hands the host one message.
+    fn write_line(&mut self, mut message: Vec<u8>) {
+        crate::proto::jsonrpc::end_line(&mut message);
+        self.stdout_bytes += message.len();
+        self.out.push_back(Output::Stdout(message));
+    }
+
+    fn stdout_drained(&mut self) {
+        self.stdout_bytes = 0;
+        for conn in self.pool.paused() {
+            self.out.push_back(Output::Resume(conn));
+        }
+    }
+
+    /// Logs if the level asks for it; the text is only made then.
+    fn log(&mut self, level: Level, text: impl FnOnce() -> String) {
+        if level <= self.config.log_level {
+            self.out.push_back(Output::Log(level, text()));
+        }
+    }
+
+    fn after(&mut self, delay: Duration, timer: Timer) -> TimerId {
+        self.timers.insert(self.now.mono + delay, timer)
+    }
+
+    fn disarm(&mut self, timer: Option<TimerId>) {
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// An id for a request of our own, raw JSON: never one of the host's.
+    fn own_id(&mut self) -> Box<str> {
+        self.own_ids += 1;
+        format!(
+            "\"aerostack-gateway/{:x}/{}\"",
+            self.random.tag(),
+            self.own_ids
+        )
+        .into()
     }
 }

@@ -13,6 +13,7 @@
 
 mod conn;
 mod dial;
+mod environment;
 mod fd;
 mod link;
 mod proxy;
@@ -31,11 +32,13 @@ mod tls;
 mod tests;
 
 use crate::bridge::{Bridge, Input, Now, Output};
+use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
 use std::time::{Duration, Instant};
 
+pub use environment::{Environment, random_seed};
 pub use proxy::Proxy;
-pub use reactor::run;
+pub use reactor::{now, run};
 pub use roots::ExtraRoots;
 pub use tls::TlsSettings;
 
@@ -82,6 +85,19 @@ pub struct ShellSettings {
     pub allow_http: bool,
     /// Time limits.
     pub limits: ShellLimits,
+}
+
+impl ShellSettings {
+    /// The shell of a bridge: stdin, stdout and signals belong to it.
+    pub fn for_bridge(config: &Config) -> Self {
+        Self {
+            stdio: true,
+            tls: TlsSettings::from_env(|name| config.trust.variable(name)),
+            proxy: None,
+            allow_http: config.allow_http,
+            limits: ShellLimits::default(),
+        }
+    }
 }
 
 /// How long the phases of a connection and the shell's own pauses may last.

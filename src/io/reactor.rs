@@ -61,6 +61,11 @@ pub fn run(engine: &mut dyn Engine, settings: ShellSettings) -> u8 {
     }
 }
 
+/// The two clocks, for the engine's beginning.
+pub fn now() -> Now {
+    Clock::now()
+}
+
 /// The process's standard descriptors, or what a test puts in their place.
 pub(crate) struct Fds {
     pub(crate) stdin: AnyFd,
@@ -87,6 +92,8 @@ pub(crate) struct Reactor {
     dirty: Vec<ConnId>,
     /// Connections that may have a deadline: few, for an open one has none.
     timed: Vec<ConnId>,
+    /// The token file, as the engine asked for it.
+    token: Option<Result<String, String>>,
     exit: Option<u8>,
     /// How often the poll returned: tests hold that nothing spins.
     #[cfg(test)]
@@ -145,6 +152,7 @@ impl Reactor {
             ready: Vec::new(),
             dirty: Vec::new(),
             timed: Vec::new(),
+            token: None,
             exit: None,
             #[cfg(test)]
             turns: 0,
@@ -252,8 +260,14 @@ impl Reactor {
     }
 
     fn drain(&mut self, engine: &mut dyn Engine) {
-        while let Some(output) = engine.poll_output() {
-            self.apply(output);
+        loop {
+            while let Some(output) = engine.poll_output() {
+                self.apply(output);
+            }
+            let Some(text) = self.token.take() else {
+                return;
+            };
+            engine.handle_input(Input::TokenRead(text), self.now);
         }
     }
 
@@ -293,6 +307,7 @@ impl Reactor {
                 .stdin
                 .iter_mut()
                 .for_each(|stdin| stdin.set_paused(false)),
+            Output::ReadToken(path) => self.token = Some(super::environment::read_text(&path)),
             Output::Exit(code) => self.exit = self.exit.or(Some(code)),
         }
     }

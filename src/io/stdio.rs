@@ -126,9 +126,9 @@ impl Stdin {
 /// What a flush of stdout came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Nothing to tell: all written at once, or still waiting for the reader.
+    /// Nothing to tell: nothing was queued, or the reader is waited for.
     Nothing,
-    /// A queue that had to wait is empty now.
+    /// All that was queued is written.
     Drained,
     /// Nobody reads any more. Said once.
     Gone,
@@ -213,6 +213,7 @@ impl Stdout {
 
     /// Writes what waits, as far as it goes without blocking.
     pub(crate) fn flush(&mut self, registry: &Registry) -> Written {
+        let had_lines = !self.queue.is_empty();
         while !self.gone && !self.blocked && !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = self.queue.slices(&mut slices);
@@ -232,27 +233,27 @@ impl Stdout {
             };
         }
         let waits = !self.queue.is_empty();
-        if waits == self.waited {
-            return Written::Nothing;
+        if waits != self.waited {
+            self.watch(registry, waits);
         }
+        match had_lines && !waits {
+            true => Written::Drained,
+            false => Written::Nothing,
+        }
+    }
+
+    /// Asks for writable events while lines wait.
+    fn watch(&mut self, registry: &Registry, waits: bool) {
         self.waited = waits;
-        let interest = if waits {
-            ERRORS_ONLY | Interest::WRITABLE
-        } else {
-            ERRORS_ONLY
+        let interest = match waits {
+            true => ERRORS_ONLY | Interest::WRITABLE,
+            false => ERRORS_ONLY,
         };
         let raw = self.fd.as_fd().as_raw_fd();
         // This also asks for the present state: what became writable meanwhile is told.
-        if registry
-            .reregister(&mut SourceFd(&raw), self.token, interest)
-            .is_err()
-        {
+        let watched = registry.reregister(&mut SourceFd(&raw), self.token, interest);
+        if watched.is_err() {
             self.blocked = false;
-        }
-        if waits {
-            Written::Nothing
-        } else {
-            Written::Drained
         }
     }
 }

@@ -12,7 +12,6 @@ use rustls::pki_types::ServerName;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, PeerIncompatible,
 };
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// Reads SSL_CERT_FILE, SSL_CERT_DIR (directories joined by colons) and NODE_EXTRA_CA_CERTS.
-    pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> Self {
+    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
         let mut extra_roots = Vec::new();
         for variable in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_DIR"] {
             let Some(value) = get(variable).filter(|value| !value.is_empty()) else {

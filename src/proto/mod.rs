@@ -1,7 +1,9 @@
 //! Pure codecs: bytes to values and back. No time, no policy; nothing here imports the rest of the
 //! program.
 
+pub mod aerostack;
 pub mod endpoint;
+pub mod header;
 pub mod http;
 pub mod jsonrpc;
 pub mod line;
@@ -9,3 +11,7 @@ pub mod sse;
 pub mod timestamp;
 pub mod transport;
 pub mod ws;
+
+mod grow;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,243 @@
+//! Requests in the works: the host's, and the gateway's own.
+//!
+//! Owns who asked, what was asked and how far it has come. It never decides what happens next and
+//! never touches a connection: the bridge does, and notes it here.
+
+use super::task::TaskId;
+use super::timer::TimerId;
+use crate::failure::Failure;
+use std::collections::BTreeMap;
+
+/// Names one request for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallId(pub(super) u64);
+
+/// Names one batch of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BatchId(pub(super) u64);
+
+/// Which protocol generation a message belongs to (MCP.md E1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Era {
+    /// Up to 2025-11-25: handshake and session.
+    Legacy,
+    /// From 2026-07-28: every request carries its metadata.
+    Modern,
+}
+
+/// Who wants the answer.
+#[derive(Clone, Debug)]
+pub(super) enum Asker {
+    /// The host; within a batch where one is named.
+    Host(Option<BatchId>),
+    /// The gateway: a new session for the host's lost one.
+    Reopening,
+    /// The gateway: all pages of tools/list, to learn a tool's headers for the waiting call (M6).
+    Headers(CallId),
+}
+
+/// What a request is waiting for.
+#[derive(Clone, Debug)]
+pub(super) enum Waiting {
+    /// Nothing has been done yet, or it is being moved from one state to the next.
+    Nothing,
+    /// The session: it leaves when that is open.
+    Session,
+    /// Its exchange with the workspace.
+    Exchange(TaskId),
+    /// A repeat after a pause.
+    Retry(TimerId),
+    /// The end of the rate limit's pause.
+    RateLimit,
+    /// The moment to resume its event stream.
+    Resume(TimerId),
+    /// The list of tools that its headers depend on.
+    Headers,
+    /// The token file, which is read again after a 401.
+    Token,
+}
+
+/// A request and its story so far.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) asker: Asker,
+    /// The asker's id, raw JSON.
+    pub(super) id: Box<str>,
+    /// The id on the wire where it differs: a replay needs a new one.
+    pub(super) wire_id: Option<Box<str>>,
+    pub(super) method: Box<str>,
+    /// The tool's or prompt's name, for messages to people.
+    pub(super) name: Option<Box<str>>,
+    pub(super) era: Era,
+    /// The request as it is POSTed.
+    pub(super) message: Vec<u8>,
+    pub(super) waiting: Waiting,
+    /// AEROSTACK_REQUEST_TIMEOUT, the probe's or our own requests' deadline.
+    pub(super) deadline: Option<TimerId>,
+    /// Repeats after transient failures.
+    pub(super) retries: u8,
+    /// Pauses for the rate limit.
+    pub(super) pauses: u8,
+    /// Sent again after a lost session: once.
+    pub(super) resent: bool,
+    /// Sent again with new headers: once.
+    pub(super) reheaded: bool,
+    /// Resumptions without an event in between.
+    pub(super) resumes: u8,
+    /// The last event id of its stream.
+    pub(super) last_event_id: Option<Box<str>>,
+    /// The server's `retry` for its stream.
+    pub(super) retry_ms: Option<u64>,
+    /// Sent again with a token that was read anew: once.
+    pub(super) reauthorized: bool,
+    /// The last failure before a repeat, should that get no answer either.
+    pub(super) last_failure: Option<Failure>,
+    /// The workspace's answer that a repeat tries to better.
+    pub(super) held_answer: Option<Vec<u8>>,
+}
+
+impl Call {
+    pub(super) fn new(
+        asker: Asker,
+        id: Box<str>,
+        method: &str,
+        era: Era,
+        message: Vec<u8>,
+    ) -> Self {
+        Self {
+            asker,
+            id,
+            wire_id: None,
+            method: method.into(),
+            name: None,
+            era,
+            message,
+            waiting: Waiting::Nothing,
+            deadline: None,
+            retries: 0,
+            pauses: 0,
+            resent: false,
+            reheaded: false,
+            resumes: 0,
+            last_event_id: None,
+            retry_ms: None,
+            reauthorized: false,
+            last_failure: None,
+            held_answer: None,
+        }
+    }
+
+    /// The request in words: "github__create_issue", "tools/list".
+    pub(super) fn label(&self) -> String {
+        let text = match &self.name {
+            Some(name) if &*self.method == "tools/call" => name.to_string(),
+            Some(name) => format!("{} {name}", self.method),
+            None => self.method.to_string(),
+        };
+        crate::log::printable(&text, 160)
+    }
+
+    /// The id that the workspace sees.
+    pub(super) fn id_on_wire(&self) -> &str {
+        self.wire_id.as_deref().unwrap_or(&self.id)
+    }
+
+    /// True for the host's requests.
+    pub(super) fn is_hosts(&self) -> bool {
+        matches!(self.asker, Asker::Host(_))
+    }
+
+    /// True where a second execution can do no harm (I7): these only read, or open what a repeat
+    /// opens again.
+    pub(super) fn is_safe(&self) -> bool {
+        is_safe(&self.method)
+    }
+}
+
+/// Methods that may be replayed without asking.
+pub(super) fn is_safe(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize" | "ping" | "server/discover" | "prompts/get"
+    ) || method.ends_with("/list")
+        || method.ends_with("/read")
+}
+
+/// All requests in the works.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    next: u64,
+    calls: BTreeMap<CallId, Call>,
+    by_host_id: BTreeMap<Box<str>, CallId>,
+    /// Bytes of all requests held.
+    bytes: usize,
+}
+
+impl Calls {
+    /// Registers a request. The host's ids must be unique among those in the works: `None` if not.
+    pub(super) fn insert(&mut self, call: Call) -> Option<CallId> {
+        self.next += 1;
+        let id = CallId(self.next);
+        if call.is_hosts() {
+            if self.by_host_id.contains_key(&call.id) {
+                return None;
+            }
+            self.by_host_id.insert(call.id.clone(), id);
+        }
+        self.bytes += call.message.len();
+        self.calls.insert(id, call);
+        Some(id)
+    }
+
+    pub(super) fn remove(&mut self, id: CallId) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        if call.is_hosts() {
+            self.by_host_id.remove(&call.id);
+        }
+        self.bytes -= call.message.len().min(self.bytes);
+        Some(call)
+    }
+
+    pub(super) fn get(&self, id: CallId) -> Option<&Call> {
+        self.calls.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
+        self.calls.get_mut(&id)
+    }
+
+    /// The host's request with this raw id.
+    pub(super) fn of_host(&self, raw_id: &str) -> Option<CallId> {
+        self.by_host_id.get(raw_id).copied()
+    }
+
+    /// The request that the workspace knows by this raw id.
+    pub(super) fn on_wire(&self, raw_id: &str) -> Option<CallId> {
+        // The common case is one look-up; ids printed anew by the peer need the slow one.
+        let exact = self
+            .of_host(raw_id)
+            .filter(|id| self.calls[id].wire_id.is_none());
+        exact.or_else(|| {
+            let same = |call: &Call| crate::proto::jsonrpc::same_id(call.id_on_wire(), raw_id);
+            self.calls
+                .iter()
+                .find(|(_, call)| same(call))
+                .map(|(id, _)| *id)
+        })
+    }
+
+    /// All requests, oldest first.
+    pub(super) fn ids(&self) -> Vec<CallId> {
+        self.calls.keys().copied().collect()
+    }
+
+    /// Requests of the host in the works.
+    pub(super) fn hosts(&self) -> usize {
+        self.by_host_id.len()
+    }
+
+    /// Bytes of all requests held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,401 @@
+//! HTTP exchanges: from the queue to a connection, and what happens to that connection.
+
+use super::call::{Call, Era, Waiting};
+use super::pool::{self, State};
+use super::task::{Lane, Purpose, Sink, Task, TaskId};
+use super::{Bridge, Output, Timer};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::log::Level;
+use crate::proto::endpoint::{Endpoint, Scheme};
+use crate::proto::http::exchange::{Event, Exchange};
+use crate::proto::http::request::{Method, RequestHead, is_header_value};
+use crate::proto::http::response::ResponseHead;
+use crate::proto::transport::{Close, CloseCause, ConnId};
+
+const ACCEPT_BOTH: &str = "application/json, text/event-stream";
+
+/// The header lines that every request carries.
+pub(super) fn common_headers(config: &Config) -> Vec<u8> {
+    let mut lines = concat!(
+        "User-Agent: aerostack-gateway/",
+        env!("CARGO_PKG_VERSION"),
+        "\r\n"
+    )
+    .to_owned();
+    if let Some(token) = &config.token {
+        lines.push_str("Authorization: Bearer ");
+        lines.push_str(token.expose());
+        lines.push_str("\r\n");
+    }
+    lines.into_bytes()
+}
+
+impl Bridge {
+    /// Queues an exchange for the next connection.
+    pub(super) fn start(&mut self, task: Task) -> TaskId {
+        let lane = task.lane;
+        let must_not_repeat = !self.is_replayable(&task);
+        let control = !matches!(task.purpose, Purpose::Request(_)) || !self.is_hosts(&task);
+        let id = self.tasks.insert(task);
+        if control && lane != Lane::Stream {
+            let timer = self.after(self.config.limits.control_timeout, Timer::Task(id));
+            self.tasks.get_mut(id).expect("just inserted").timer = Some(timer);
+        }
+        self.pool.want(id, lane, must_not_repeat);
+        id
+    }
+
+    fn is_hosts(&self, task: &Task) -> bool {
+        task.call()
+            .and_then(|call| self.calls.get(call))
+            .is_some_and(Call::is_hosts)
+    }
+
+    /// True where sending twice can do no harm (I7).
+    fn is_replayable(&self, task: &Task) -> bool {
+        match &task.purpose {
+            Purpose::Request(call) => self.calls.get(*call).is_some_and(Call::is_safe),
+            Purpose::EventStream | Purpose::Resume(_) => true,
+            Purpose::Notice { .. } | Purpose::Delete(_) => false,
+        }
+    }
+
+    pub(super) fn connect(&mut self, conn: ConnId) {
+        self.out
+            .push_back(Output::Connect(conn, self.config.endpoint.clone()));
+    }
+
+    /// Pairs waiting exchanges with idle connections and dials what is missing.
+    pub(super) fn pump(&mut self) {
+        loop {
+            let limits = &self.config.limits;
+            let exchange = || Exchange::new(Method::Post, limits.head_max_bytes);
+            let Some((task, conn, reused)) = self.pool.pair(self.now.mono, limits, exchange) else {
+                break;
+            };
+            self.transmit(task, conn, reused);
+        }
+        while let Some(conn) = self.pool.dial(&self.config.limits) {
+            self.connect(conn);
+        }
+    }
+
+    fn transmit(&mut self, id: TaskId, conn: ConnId, reused: bool) {
+        let Some(mut task) = self.tasks.remove(id) else {
+            // Every abort takes its task out of the queue.
+            debug_assert!(false, "a task without an entry waited for a connection");
+            return;
+        };
+        task.conn = Some(conn);
+        task.reused = reused;
+        let bytes = self.write_request(&mut task);
+        self.tasks.restore(id, task);
+        self.out.push_back(Output::Transmit(conn, bytes));
+    }
+
+    /// The request as it leaves: one buffer, head and body, so that it is one write.
+    fn write_request(&self, task: &mut Task) -> Vec<u8> {
+        let endpoint = task.target.as_ref().unwrap_or(&self.config.endpoint);
+        let method = match task.purpose {
+            Purpose::Request(_) | Purpose::Notice { .. } => Method::Post,
+            Purpose::EventStream | Purpose::Resume(_) => Method::Get,
+            Purpose::Delete(_) => Method::Delete,
+        };
+        let mut head = RequestHead::new(method, endpoint.target(), &endpoint.host_header());
+        head.raw(&self.common_headers);
+        task.session = 0;
+        match &task.purpose {
+            Purpose::Request(call) => {
+                let call = self
+                    .calls
+                    .get(*call)
+                    .expect("an exchange outlives no request unsent");
+                head.header("Accept", ACCEPT_BOTH)
+                    .header("Content-Type", "application/json");
+                match call.era {
+                    Era::Modern => self.headers.write(&mut head, &call.message),
+                    Era::Legacy if &*call.method == "initialize" => {}
+                    Era::Legacy => task.session = self.write_session(&mut head),
+                }
+                head.finish(Some(&call.message))
+            }
+            Purpose::Notice { era, message, .. } => {
+                head.header("Accept", ACCEPT_BOTH)
+                    .header("Content-Type", "application/json");
+                match era {
+                    Era::Modern => self.headers.write(&mut head, message),
+                    Era::Legacy => task.session = self.write_session(&mut head),
+                }
+                head.finish(Some(message))
+            }
+            Purpose::EventStream => {
+                head.header("Accept", "text/event-stream");
+                task.session = self.write_session(&mut head);
+                write_last_event_id(&mut head, self.session.stream.last_event_id.as_deref());
+                head.finish(None)
+            }
+            Purpose::Resume(call) => {
+                head.header("Accept", "text/event-stream");
+                task.session = self.write_session(&mut head);
+                let last = self
+                    .calls
+                    .get(*call)
+                    .and_then(|call| call.last_event_id.as_deref());
+                write_last_event_id(&mut head, last);
+                head.finish(None)
+            }
+            Purpose::Delete(session) => {
+                head.header("Mcp-Session-Id", session);
+                if let Some(version) = &self.session.version {
+                    head.header("MCP-Protocol-Version", version);
+                }
+                head.finish(None)
+            }
+        }
+    }
+
+    /// The session's headers (H11, H13); returns its generation.
+    fn write_session(&self, head: &mut RequestHead) -> u32 {
+        if let Some(id) = &self.session.id {
+            head.header("Mcp-Session-Id", id);
+        }
+        if let Some(version) = &self.session.version {
+            head.header("MCP-Protocol-Version", version);
+        }
+        self.session.generation
+    }
+
+    pub(super) fn connected(&mut self, conn: ConnId) {
+        self.pool.connected(conn, self.now.mono);
+    }
+
+    pub(super) fn sent(&mut self, conn: ConnId) {
+        let Some(pool::Conn {
+            state: State::Busy { task, .. },
+            ..
+        }) = self.pool.get_mut(conn)
+        else {
+            return;
+        };
+        let task = *task;
+        if let Some(entry) = self.tasks.get_mut(task) {
+            entry.sent = true;
+            self.request_left(task);
+        }
+    }
+
+    pub(super) fn received(&mut self, conn: ConnId, mut bytes: &[u8]) {
+        while let Some(entry) = self.pool.get_mut(conn) {
+            let State::Busy { task, exchange, .. } = &mut entry.state else {
+                // Nobody asked for these bytes: the connection is out of step (P19).
+                if !bytes.is_empty() {
+                    self.close(conn);
+                }
+                return;
+            };
+            let task = *task;
+            match exchange.feed(&mut bytes) {
+                Ok(Some(Event::Head(head))) => self.head(task, head),
+                Ok(Some(Event::Data(data))) => self.data(task, data),
+                Ok(Some(Event::End { reusable })) => {
+                    self.release(conn, task, reusable && bytes.is_empty());
+                    self.end(task);
+                }
+                Ok(Some(Event::Upgraded(_))) => self.close(conn),
+                Ok(None) => break,
+                Err(error) => {
+                    self.close(conn);
+                    self.fail(task, Failure::Protocol(error));
+                }
+            }
+        }
+        self.hold_back(conn);
+    }
+
+    /// stdout is full: this connection is not read until it has drained (I6).
+    fn hold_back(&mut self, conn: ConnId) {
+        if self.stdout_bytes < self.config.limits.stdout_high_bytes {
+            return;
+        }
+        if let Some(entry) = self.pool.get_mut(conn)
+            && !std::mem::replace(&mut entry.paused, true)
+        {
+            self.out.push_back(Output::Pause(conn));
+        }
+    }
+
+    fn release(&mut self, conn: ConnId, task: TaskId, reusable: bool) {
+        if !reusable || self.ending.is_over() {
+            return self.close(conn);
+        }
+        let keep = self
+            .tasks
+            .get(task)
+            .and_then(|task| task.head.as_ref())
+            .and_then(|head| head.keep_alive_s);
+        self.pool.release(conn, self.now.mono, keep);
+    }
+
+    /// Closes a connection that nobody needs any more.
+    pub(super) fn close(&mut self, conn: ConnId) {
+        if self.pool.remove(conn).is_some() {
+            self.out.push_back(Output::Close(conn));
+        }
+    }
+
+    pub(super) fn closed(&mut self, conn: ConnId, close: Close) {
+        let Some(entry) = self.pool.remove(conn) else {
+            return;
+        };
+        match entry.state {
+            State::Idle { .. } => {}
+            State::Dialing => match self.pool.take_waiting() {
+                Some(task) => self.fail(task, Failure::Connect(close)),
+                None => self.log(Level::Debug, || {
+                    format!("a connection could not be made: {close:?}")
+                }),
+            },
+            State::Busy {
+                task, mut exchange, ..
+            } => {
+                if close.cause == CloseCause::Eof && exchange.finish().is_ok() {
+                    return self.end(task);
+                }
+                if !exchange.started() && self.replay(task, &close) {
+                    return;
+                }
+                self.fail(task, Failure::Lost(close));
+            }
+        }
+    }
+
+    /// A kept connection turned out stale. "Replay once only if the connection was reused AND zero
+    /// response bytes came AND (the method is safe OR nothing was handed to the socket)" (P18).
+    fn replay(&mut self, id: TaskId, close: &Close) -> bool {
+        let Some(task) = self.tasks.get(id) else {
+            return false;
+        };
+        let safe = self.is_replayable(task);
+        if !task.reused || task.replayed || (close.sent && !safe) || self.ending.is_over() {
+            return false;
+        }
+        let lane = task.lane;
+        let task = self.tasks.get_mut(id).expect("just looked up");
+        (task.replayed, task.conn, task.sent) = (true, None, false);
+        self.log(Level::Debug, || {
+            "a kept connection was stale: the request is sent again".to_owned()
+        });
+        // Its idle siblings are no better.
+        self.drop_idle();
+        self.pool.want(id, lane, true);
+        true
+    }
+
+    /// Ends an exchange whatever its state; its connection is closed, nobody is told.
+    pub(super) fn abort(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
+        self.disarm(task.timer);
+        match task.conn {
+            Some(conn) => self.close(conn),
+            None => {
+                self.pool.forget(id);
+            }
+        }
+    }
+
+    /// An exchange that nobody waits for any more gets a little time to end well.
+    pub(super) fn linger(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let old = task.timer.take();
+        self.disarm(old);
+        let timer = self.after(self.config.limits.linger, Timer::Task(id));
+        self.tasks.get_mut(id).expect("just looked up").timer = Some(timer);
+    }
+
+    pub(super) fn task_timed_out(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.timer = None;
+        let seconds = self.config.limits.control_timeout.as_secs();
+        let conn = task.conn;
+        match conn {
+            Some(conn) => self.close(conn),
+            None => {
+                self.pool.forget(id);
+            }
+        }
+        self.fail(id, Failure::TimedOut(seconds));
+    }
+
+    /// The exchange has failed; its connection is gone already.
+    pub(super) fn fail(&mut self, id: TaskId, failure: Failure) {
+        let Some(task) = self.tasks.remove(id) else {
+            return;
+        };
+        self.disarm(task.timer);
+        let origin = self.config.endpoint.origin();
+        self.log(Level::Debug, || {
+            format!("exchange failed: {}", failure.words(&origin))
+        });
+        let streamed = matches!(task.sink, Sink::Events(_));
+        match task.purpose {
+            Purpose::Request(call) if streamed => self.stream_broke(call, failure, task.delivered),
+            Purpose::Request(call) => self.request_failed(call, failure),
+            Purpose::Resume(call) => self.resume_failed(call, failure),
+            Purpose::Notice {
+                kind,
+                era,
+                message,
+                retries,
+            } => {
+                self.notice_failed(kind, era, message, retries, failure);
+            }
+            Purpose::EventStream => self.stream_ended(task.delivered),
+            Purpose::Delete(_) => {}
+        }
+    }
+
+    /// Where a redirect leads, if it is followed: "307/308 to the same origin are followed (at most 3,
+    /// method and body kept)".
+    pub(super) fn redirect_target(&self, task: &Task, head: &ResponseHead) -> Option<Endpoint> {
+        if !matches!(head.status, 307 | 308) || task.redirects >= self.config.limits.redirects_max {
+            return None;
+        }
+        let base = task.target.as_ref().unwrap_or(&self.config.endpoint);
+        let target = base.resolve_location(head.location.as_deref()?).ok()?;
+        self.may_follow(&target).then_some(target)
+    }
+
+    pub(super) fn follow(&mut self, mut task: Task, target: Endpoint) {
+        task.redirects += 1;
+        task.target = Some(target);
+        (task.conn, task.sent, task.reused) = (None, false, false);
+        (task.head, task.sink) = (None, Sink::Nothing);
+        let (lane, call) = (task.lane, task.call());
+        let fresh = !self.is_replayable(&task);
+        let id = self.tasks.insert(task);
+        if let Some(call) = call.and_then(|call| self.calls.get_mut(call)) {
+            call.waiting = Waiting::Exchange(id);
+        }
+        self.pool.want(id, lane, fresh);
+    }
+
+    /// The token never goes to another origin (I10), nor back to http.
+    fn may_follow(&self, target: &Endpoint) -> bool {
+        let own = &self.config.endpoint;
+        target.same_origin(own)
+            && (own.scheme() == Scheme::Http || target.scheme() == Scheme::Https)
+    }
+}
+
+fn write_last_event_id(head: &mut RequestHead, id: Option<&str>) {
+    if let Some(id) = id.filter(|id| is_header_value(id.as_bytes())) {
+        head.header("Last-Event-ID", id);
+    }
+}

@@ -1,0 +1,106 @@
+//! The legacy MCP session with the workspace (up to 2025-11-25).
+//!
+//! Owns where the handshake stands, what headers the session needs, what opens it again after it was
+//! lost, and who waits for it. It sends nothing itself.
+
+use super::call::CallId;
+use super::task::TaskId;
+use super::timer::TimerId;
+use std::collections::VecDeque;
+
+/// Where the handshake stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No `initialize` yet (or it failed): messages go without a session.
+    None,
+    /// The host's `initialize` is under way.
+    Opening,
+    /// It is answered; the host's `initialized` is awaited.
+    Opened,
+    /// `initialized` is under way.
+    Confirming,
+    /// Open for everything.
+    Ready,
+    /// Lost: our own `initialize` and `initialized` are under way.
+    Reopening,
+    /// Lost, and it could not be opened again: the next request tries.
+    Lost,
+}
+
+/// The GET stream (H8).
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub(super) task: Option<TaskId>,
+    pub(super) reopen: Option<TimerId>,
+    /// It has been open in this session: from then on a 404 means that the session is lost.
+    pub(super) was_open: bool,
+    /// Ends in a row without an event in between.
+    pub(super) failures: u8,
+    pub(super) last_event_id: Option<Box<str>>,
+    pub(super) retry_ms: Option<u64>,
+}
+
+/// What waits until the session takes messages again.
+#[derive(Debug)]
+pub(super) enum Parked {
+    Call(CallId),
+    Notice(Vec<u8>),
+}
+
+/// The session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) phase: Phase,
+    /// Counts sessions, so that a late 404 of an old one does not end a new one. 0: none yet.
+    pub(super) generation: u32,
+    /// `Mcp-Session-Id`, from the InitializeResult response only.
+    pub(super) id: Option<Box<str>>,
+    /// The negotiated protocol version (H13).
+    pub(super) version: Option<Box<str>>,
+    /// The host's `initialize`, to open a lost session again.
+    pub(super) initialize: Option<Vec<u8>>,
+    /// The host's `initialized`.
+    pub(super) initialized: Option<Vec<u8>>,
+    pub(super) stream: Stream,
+    pub(super) parked: VecDeque<Parked>,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::None,
+            generation: 0,
+            id: None,
+            version: None,
+            initialize: None,
+            initialized: None,
+            stream: Stream::default(),
+            parked: VecDeque::new(),
+        }
+    }
+
+    /// True while no legacy message may leave: "nothing is sent before the initialize answer, nor
+    /// before `initialized` was accepted".
+    pub(super) fn is_closed(&self) -> bool {
+        match self.phase {
+            Phase::Opening | Phase::Confirming | Phase::Reopening => true,
+            Phase::None | Phase::Opened | Phase::Ready | Phase::Lost => false,
+        }
+    }
+
+    /// A handshake begins: what belonged to the session before is forgotten. Returns the id of the
+    /// session that ends.
+    pub(super) fn begin(&mut self, phase: Phase) -> Option<Box<str>> {
+        self.phase = phase;
+        self.version = None;
+        self.stream = Stream::default();
+        self.id.take()
+    }
+
+    /// The workspace has answered `initialize`.
+    pub(super) fn established(&mut self, id: Option<Box<str>>, version: Option<Box<str>>) {
+        self.generation += 1;
+        self.id = id;
+        self.version = version;
+    }
+}

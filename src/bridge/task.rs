@@ -1,0 +1,167 @@
+//! One HTTP exchange with the workspace, from the decision to have it to its end.
+
+use super::call::{CallId, Era};
+use super::timer::TimerId;
+use crate::proto::endpoint::Endpoint;
+use crate::proto::http::response::ResponseHead;
+use crate::proto::sse::EventStream;
+use crate::proto::transport::ConnId;
+use std::collections::BTreeMap;
+
+/// Names one exchange for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TaskId(pub(super) u64);
+
+/// How an exchange gets its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// The host's requests: they queue when the ceiling is reached.
+    Call,
+    /// Answers, notifications, cancels, pings, our own requests: never behind calls.
+    Urgent,
+    /// Long-lived: event streams, subscriptions, WebSockets. Not counted.
+    Stream,
+}
+
+/// What a POST that wants no answer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoticeKind {
+    /// `notifications/initialized`: the session is ready once it is accepted.
+    Initialized,
+    /// Any other notification, or the host's answer to a request of the workspace.
+    Other,
+}
+
+/// What an exchange is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// POST of a request.
+    Request(CallId),
+    /// POST of a notification or of the host's answer; accepted with 202.
+    Notice {
+        kind: NoticeKind,
+        era: Era,
+        message: Vec<u8>,
+        retries: u8,
+    },
+    /// GET: the session's event stream (H8).
+    EventStream,
+    /// GET: the rest of a request's stream (H10).
+    Resume(CallId),
+    /// DELETE of the named session (H14).
+    Delete(Box<str>),
+}
+
+/// Where the body of the response goes.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// No head yet.
+    Nothing,
+    /// Kept whole, up to a limit; what lies beyond is dropped where the flag allows that.
+    Buffer {
+        bytes: Vec<u8>,
+        max_bytes: usize,
+        cut: bool,
+    },
+    /// Server-sent events.
+    Events(Box<EventStream>),
+}
+
+/// An exchange.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) purpose: Purpose,
+    pub(super) lane: Lane,
+    pub(super) conn: Option<ConnId>,
+    /// The connection had served another exchange before.
+    pub(super) reused: bool,
+    /// All bytes of the request were handed to the socket.
+    pub(super) sent: bool,
+    /// Replayed on a fresh connection after a stale one: once.
+    pub(super) replayed: bool,
+    /// The session (by generation) whose headers it carried; 0 for none.
+    pub(super) session: u32,
+    /// Where a redirect led.
+    pub(super) target: Option<Endpoint>,
+    pub(super) redirects: u8,
+    pub(super) head: Option<Box<ResponseHead>>,
+    pub(super) sink: Sink,
+    /// Messages were delivered from the response.
+    pub(super) delivered: bool,
+    pub(super) timer: Option<TimerId>,
+    /// An answer with another id came.
+    pub(super) wrong_id: bool,
+    /// A legacy cancel that follows once the request has left.
+    pub(super) cancel: Option<Vec<u8>>,
+}
+
+impl Task {
+    pub(super) fn new(purpose: Purpose, lane: Lane) -> Self {
+        Self {
+            purpose,
+            lane,
+            conn: None,
+            reused: false,
+            sent: false,
+            replayed: false,
+            session: 0,
+            target: None,
+            redirects: 0,
+            head: None,
+            sink: Sink::Nothing,
+            delivered: false,
+            timer: None,
+            wrong_id: false,
+            cancel: None,
+        }
+    }
+
+    /// The request that this exchange answers.
+    pub(super) fn call(&self) -> Option<CallId> {
+        match self.purpose {
+            Purpose::Request(call) | Purpose::Resume(call) => Some(call),
+            Purpose::Notice { .. } | Purpose::EventStream | Purpose::Delete(_) => None,
+        }
+    }
+}
+
+/// All exchanges.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    next: u64,
+    tasks: BTreeMap<TaskId, Task>,
+}
+
+impl Tasks {
+    pub(super) fn insert(&mut self, task: Task) -> TaskId {
+        self.next += 1;
+        self.tasks.insert(TaskId(self.next), task);
+        TaskId(self.next)
+    }
+
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
+        self.tasks.remove(&id)
+    }
+
+    /// Puts back what was taken out for a moment.
+    pub(super) fn restore(&mut self, id: TaskId, task: Task) {
+        self.tasks.insert(id, task);
+    }
+
+    pub(super) fn get(&self, id: TaskId) -> Option<&Task> {
+        self.tasks.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(&id)
+    }
+
+    /// All exchanges, oldest first.
+    pub(super) fn ids(&self) -> Vec<TaskId> {
+        self.tasks.keys().copied().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+}

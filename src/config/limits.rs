@@ -1,0 +1,112 @@
+//! Every limit and interval of the program, each with its reason. Nothing else in the program may
+//! hold a number that bounds memory or time.
+
+use std::time::Duration;
+
+/// The limits of one process. `Default` is what users get; tests make some of them small.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest line from the host. 64 MiB: ten times what any host's own reader takes.
+    pub line_max_bytes: usize,
+    /// The longest single message from the network (a JSON body, an SSE event). As for lines.
+    pub message_max_bytes: usize,
+    /// An HTTP response head. Node's default is 16 KiB; cookies of front ends can be long.
+    pub head_max_bytes: usize,
+    /// An error page that is quoted in a message: more would not help anybody.
+    pub error_body_max_bytes: usize,
+    /// Requests of the host that may be in the works before stdin is no longer read.
+    pub requests_max: usize,
+    /// Bytes of such requests before stdin is no longer read.
+    pub requests_max_bytes: usize,
+    /// Bytes queued for stdout before the network is no longer read. A whole message always fits.
+    pub stdout_high_bytes: usize,
+    /// Open connections for calls; further calls queue. Long-lived streams are not counted.
+    pub connections_max: usize,
+    /// Connections beyond `connections_max` for what must never queue behind calls: answers,
+    /// notifications, cancels, pings, our own requests.
+    pub connections_reserve: usize,
+    /// Long-lived streams at once: subscriptions, event streams, WebSockets.
+    pub streams_max: usize,
+    /// Idle connections that are kept; more than the usual burst of an agent only cost memory.
+    pub idle_max: usize,
+    /// How long surplus idle connections wait for the next burst.
+    pub idle_surplus: Duration,
+    /// How long any idle connection is kept. Most servers close at 60 s or more, Node after 5 s.
+    pub idle_age: Duration,
+    /// The oldest idle connection that a call which must not run twice may use (Node closes after
+    /// 5 s), unless the server's Keep-Alive promises more.
+    pub idle_fresh: Duration,
+    /// Name lookup and TCP handshake together.
+    pub connect_timeout: Duration,
+    /// TLS handshake.
+    pub tls_timeout: Duration,
+    /// HTTP CONNECT through a proxy.
+    pub proxy_timeout: Duration,
+    /// `server/discover`: the era probe must be answered quickly (MCP E2).
+    pub discover_timeout: Duration,
+    /// The gateway's own requests, notifications and the host's answers.
+    pub control_timeout: Duration,
+    /// How long a stream stays open after its answer, for late notifications.
+    pub linger: Duration,
+    /// An `initialize` without answer after this is answered by the gateway itself.
+    pub initialize_patience: Duration,
+    /// Repeats of a request that may be replayed, after 5xx or a failed connection.
+    pub retries_max: u8,
+    /// The longest Retry-After that is waited out.
+    pub rate_limit_wait_max: Duration,
+    /// How often one request waits for the rate limit.
+    pub rate_limit_rounds: u8,
+    /// Redirects followed for one request.
+    pub redirects_max: u8,
+    /// Where a server gives no `retry`, the pause before an event stream is opened again.
+    pub stream_retry: Duration,
+    /// The longest such pause.
+    pub stream_retry_max: Duration,
+    /// Resumptions of one request's stream without any event in between.
+    pub resumes_max: u8,
+    /// stdin has ended: how long answers in flight are still waited for (`--drain-timeout`). Hosts
+    /// send SIGTERM two seconds after they closed stdin.
+    pub drain: Duration,
+    /// SIGTERM: the same.
+    pub drain_terminated: Duration,
+    /// After that: cancelling approvals, DELETE of the session, `offline`.
+    pub farewell: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_max_bytes: 64 << 20,
+            message_max_bytes: 64 << 20,
+            head_max_bytes: 64 << 10,
+            error_body_max_bytes: 64 << 10,
+            requests_max: 4_096,
+            requests_max_bytes: 64 << 20,
+            stdout_high_bytes: 1 << 20,
+            connections_max: 128,
+            connections_reserve: 64,
+            streams_max: 256,
+            idle_max: 16,
+            idle_surplus: Duration::from_secs(1),
+            idle_age: Duration::from_secs(55),
+            idle_fresh: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(10),
+            tls_timeout: Duration::from_secs(10),
+            proxy_timeout: Duration::from_secs(10),
+            discover_timeout: Duration::from_millis(2_500),
+            control_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+            initialize_patience: Duration::from_secs(3),
+            retries_max: 3,
+            rate_limit_wait_max: Duration::from_secs(30),
+            rate_limit_rounds: 8,
+            redirects_max: 3,
+            stream_retry: Duration::from_secs(1),
+            stream_retry_max: Duration::from_secs(30),
+            resumes_max: 5,
+            drain: Duration::from_secs(3),
+            drain_terminated: Duration::from_millis(900),
+            farewell: Duration::from_millis(900),
+        }
+    }
+}

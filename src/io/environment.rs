@@ -1,0 +1,49 @@
+//! Where settings come from: the process's environment, `--env` arguments, and small files.
+
+use crate::config::Source;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
+
+/// A file that a setting names (token, machine id) is never longer.
+const FILE_MAX_BYTES: u64 = 64 << 10;
+
+/// The real environment; `--env` wins.
+pub struct Environment {
+    arguments: Vec<(String, String)>,
+}
+
+impl Environment {
+    /// The environment with these `--env` settings.
+    pub fn new(arguments: Vec<(String, String)>) -> Self {
+        Self { arguments }
+    }
+}
+
+impl Source for Environment {
+    fn variable(&self, name: &str) -> Option<String> {
+        let given = self.arguments.iter().rev().find(|(given, _)| given == name);
+        match given {
+            Some((_, value)) => Some(value.clone()),
+            None => std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+        }
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        read_text(path)
+    }
+}
+
+/// A small text file.
+pub(super) fn read_text(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_MAX_BYTES).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+/// A random number from the system, for the engine's jitter and ids.
+pub fn random_seed() -> u64 {
+    // std keys its hash maps from the system's generator: no crate, no file.
+    RandomState::new().build_hasher().finish()
+}

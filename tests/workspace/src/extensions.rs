@@ -1,0 +1,209 @@
+//! The workspace extensions: `aerostack/approvals/*`, `aerostack/guardian/request`, `aerostack/heartbeat`,
+//! `aerostack/chat/*`, and how they are advertised.
+
+use serde_json::{Value, json};
+
+use crate::approvals::Subject;
+use crate::call::Call;
+use crate::chat::{Ask, Draft};
+use crate::presence::Heartbeat;
+use crate::raw::raw;
+use crate::rpc::{self, Outcome, RpcError};
+use crate::settings::GuardianMode;
+use crate::state::Workspace;
+use crate::sync::Locked;
+
+/// What the guardian knows.
+pub const CATEGORIES: [&str; 6] = [
+    "file_delete",
+    "shell_destructive",
+    "git_push",
+    "config_modify",
+    "deploy",
+    "database",
+];
+
+/// The object that advertises the extensions.
+pub fn offered(workspace: &Workspace) -> Option<Value> {
+    let settings = workspace.settings.locked();
+    settings.extensions.then(|| {
+        json!({
+            "approvals": { "at_most_once": settings.at_most_once },
+            "guardian": {},
+            "heartbeat": { "interval_s": settings.heartbeat_interval_s },
+            "chat": { "ws_url": format!("/ws/{}/chat/ws", workspace.identity.slug) },
+        })
+    })
+}
+
+/// `_meta` of initialize and server/discover.
+pub fn meta(workspace: &Workspace) -> Value {
+    if !workspace.settings.locked().extensions {
+        return json!({});
+    }
+    json!({
+        "dev.aerostack/workspace": {
+            "slug": workspace.identity.slug,
+            "name": workspace.identity.name,
+            "dashboard_url": workspace.dashboard_url(),
+        },
+        "dev.aerostack/token": { "name": "local", "role": "developer" },
+    })
+}
+
+/// Answers a request of an extension.
+pub fn answer(call: &Call) -> Outcome {
+    let offered = call.workspace.settings.locked().extensions;
+    match call.method.as_str() {
+        "aerostack/approvals/get" if offered => approval_get(call),
+        "aerostack/approvals/cancel" if offered => approval_cancel(call),
+        "aerostack/guardian/request" if offered => guardian(call),
+        "aerostack/heartbeat" if offered => heartbeat(call),
+        "aerostack/chat/messages" if offered => chat_messages(call),
+        "aerostack/chat/send" if offered => chat_send(call),
+        method => Err(RpcError::new(
+            rpc::METHOD_NOT_FOUND,
+            format!("method not found: {method}"),
+        )),
+    }
+}
+
+fn approval_id(call: &Call) -> Result<String, RpcError> {
+    let id = call
+        .params
+        .string("approval_id")
+        .or_else(|| call.params.string("approvalId"));
+    id.ok_or_else(|| RpcError::params("approval_id is missing"))
+}
+
+fn approval_get(call: &Call) -> Outcome {
+    let id = approval_id(call)?;
+    call.workspace
+        .approvals
+        .object(&id)
+        .ok_or_else(|| RpcError::params("no such approval"))
+}
+
+fn approval_cancel(call: &Call) -> Outcome {
+    let id = approval_id(call)?;
+    call.workspace
+        .approvals
+        .cancel(&id, call.params.string("reason"));
+    let object = call
+        .workspace
+        .approvals
+        .object(&id)
+        .ok_or_else(|| RpcError::params("no such approval"))?;
+    call.workspace.log(&who(call), "cancel", id);
+    Ok(object)
+}
+
+fn guardian(call: &Call) -> Outcome {
+    let category = call.params.string("category").unwrap_or_default();
+    if !CATEGORIES.contains(&category.as_str()) {
+        return Err(RpcError::params(format!(
+            "category must be one of {}",
+            CATEGORIES.join(", ")
+        )));
+    }
+    let Some(action) = call
+        .params
+        .string("action")
+        .filter(|a| !a.trim().is_empty())
+    else {
+        return Err(RpcError::params("action is missing"));
+    };
+    let decided = |decision: &str| {
+        call.workspace.log(
+            &who(call),
+            "guardian",
+            format!("{category}: {action}: {decision} by rule"),
+        );
+        Ok(raw(
+            &json!({ "decision": decision, "note": "decided by the workspace's rule" }),
+        ))
+    };
+    let mode = call.workspace.settings.locked().guardian;
+    match mode {
+        GuardianMode::Approve => decided("approved"),
+        GuardianMode::Reject => decided("rejected"),
+        GuardianMode::Ask => {
+            let mut params = call.params.clone();
+            params.remove("_meta");
+            Err(call.workspace.ask_approval(Subject {
+                method: call.method.clone(),
+                tool: None,
+                category: Some(category),
+                params,
+                reason: "Local Guardian: a risky local operation".to_owned(),
+                client: call.client.clone(),
+                bridge_id: call
+                    .params
+                    .string("bridge_id")
+                    .or_else(|| call.params.string("bridgeId")),
+            }))
+        }
+    }
+}
+
+fn heartbeat(call: &Call) -> Outcome {
+    let beat: Heartbeat = serde_json::from_str(call.params.to_raw().get())
+        .map_err(|e| RpcError::params(format!("not a heartbeat: {e}")))?;
+    if !["online", "offline", "check"].contains(&beat.status.as_str()) {
+        return Err(RpcError::params("status must be online, offline or check"));
+    }
+    if let Some(session) = call.session() {
+        *session.bridge_id.locked() = Some(beat.bridge.id.clone());
+    }
+    if call.workspace.presence.record(&beat) {
+        let who = format!("{} on {}", beat.bridge.name, beat.bridge.hostname);
+        call.workspace.log(
+            &who,
+            &format!("bridge {}", beat.status),
+            beat.bridge.instance.clone(),
+        );
+    }
+    call.workspace.touched();
+    let interval_s = call.workspace.settings.locked().heartbeat_interval_s;
+    let unread = call.workspace.chat.unread(&beat.bridge.id);
+    Ok(raw(
+        &json!({ "interval_s": interval_s, "unread_chat": unread }),
+    ))
+}
+
+fn chat_messages(call: &Call) -> Outcome {
+    let mut ask: Ask = serde_json::from_str(call.params.to_raw().get())
+        .map_err(|e| RpcError::params(format!("not a request for messages: {e}")))?;
+    ask.bridge_id = ask.bridge_id.or_else(|| bridge_of(call));
+    let messages = call.workspace.chat.messages(&ask);
+    let unread = call
+        .workspace
+        .chat
+        .unread(ask.bridge_id.as_deref().unwrap_or_default());
+    call.workspace.touched();
+    Ok(raw(&json!({ "messages": messages, "unread": unread })))
+}
+
+fn chat_send(call: &Call) -> Outcome {
+    let mut draft: Draft = serde_json::from_str(call.params.to_raw().get())
+        .map_err(|e| RpcError::params(format!("not a message: {e}")))?;
+    if draft.text.trim().is_empty() {
+        return Err(RpcError::params("text is empty"));
+    }
+    draft.bridge_id = draft.bridge_id.or_else(|| bridge_of(call));
+    let message = call.workspace.chat.post("agent", draft);
+    call.workspace.log(&who(call), "chat", message.id.clone());
+    Ok(raw(&json!({ "id": message.id })))
+}
+
+fn bridge_of(call: &Call) -> Option<String> {
+    call.session().and_then(|s| s.bridge_id.locked().clone())
+}
+
+fn who(call: &Call) -> String {
+    if call.client.name.is_empty() {
+        "bridge".to_owned()
+    } else {
+        call.client.name.clone()
+    }
+}

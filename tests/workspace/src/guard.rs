@@ -1,0 +1,121 @@
+//! Who may come in: Host, Origin, token, rate limit, in this order, for every route of the workspace.
+
+use axum::response::Response;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+
+use crate::reply;
+use crate::settings::Outage;
+use crate::state::Workspace;
+use crate::sync::{Locked, same_secret};
+
+/// The cookie of a login to the dashboard.
+pub const COOKIE_NAME: &str = "aerostack_session";
+
+fn text<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// "Servers MUST validate the Origin header … to prevent DNS rebinding attacks. If the Origin header is
+/// present and invalid, servers MUST respond with HTTP 403 Forbidden." (transports)
+pub fn check_origin(workspace: &Workspace, headers: &HeaderMap) -> Result<(), Response> {
+    let refuse = |why: &str| Err(reply::refusal(403, "FORBIDDEN_ORIGIN", why));
+    let own = workspace.origin();
+    let own_host = own.split_once("://").map_or(own, |(_, host)| host);
+    let host = text(headers, &HOST).unwrap_or_default();
+    let loopback = |h: &str| {
+        let name = h
+            .rsplit_once(':')
+            .map_or(h, |(name, port)| if port.contains(']') { h } else { name });
+        ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+    };
+    // Bound to loopback, we are called by a loopback name; anything else is a rebound name.
+    if loopback(own_host) && !loopback(host) {
+        return refuse("the Host header does not name this workspace");
+    }
+    match headers.get(ORIGIN) {
+        None => Ok(()),
+        Some(origin) => {
+            let same = origin.to_str().ok().and_then(|o| {
+                let (scheme, origin_host) = o.split_once("://")?;
+                let own_scheme = own.split_once("://")?.0;
+                Some(scheme == own_scheme && origin_host.eq_ignore_ascii_case(host))
+            });
+            if same == Some(true) {
+                Ok(())
+            } else {
+                refuse("requests from other origins are refused")
+            }
+        }
+    }
+}
+
+/// The bearer token, compared in constant time.
+pub fn check_token(workspace: &Workspace, headers: &HeaderMap) -> Result<String, Response> {
+    let given = text(headers, &AUTHORIZATION).and_then(|v| {
+        let (scheme, token) = v.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    match given {
+        Some(token) if same_secret(token, &workspace.identity.token) => Ok(token.to_owned()),
+        given => {
+            let (message, challenge) = match given {
+                Some(_) => ("the token is not valid", "Bearer error=\"invalid_token\""),
+                None => ("a bearer token is needed", "Bearer"),
+            };
+            let refusal = reply::refusal(401, "UNAUTHORIZED", message);
+            Err(reply::header(refusal, "www-authenticate", challenge))
+        }
+    }
+}
+
+/// What every request to `/ws/<slug>…` has to pass. Answers an outage first.
+pub async fn admit(workspace: &Workspace, slug: &str, headers: &HeaderMap) -> Result<(), Response> {
+    let outage = workspace.settings.locked().outage;
+    match outage {
+        Outage::None | Outage::Refuse => {}
+        Outage::Hang => std::future::pending().await,
+        Outage::Unavailable => {
+            return Err(reply::refusal(
+                503,
+                "UNAVAILABLE",
+                "the workspace is paused",
+            ));
+        }
+        Outage::Limited => return Err(limited(1)),
+    }
+    check_origin(workspace, headers)?;
+    let token = check_token(workspace, headers)?;
+    if slug != workspace.identity.slug {
+        return Err(reply::refusal(
+            404,
+            "WORKSPACE_NOT_FOUND",
+            "there is no such workspace",
+        ));
+    }
+    workspace.admit(&token).map(|_| ()).map_err(limited)
+}
+
+fn limited(wait_s: u64) -> Response {
+    let response = reply::refusal(
+        429,
+        "RATE_LIMITED",
+        "too many requests a minute for this token",
+    );
+    let reset = u64::try_from(crate::sync::unix_now()).unwrap_or(0) + wait_s;
+    let response = reply::header(response, "retry-after", &wait_s.to_string());
+    reply::header(response, "x-ratelimit-reset", &reset.to_string())
+}
+
+/// True with the cookie of a login.
+pub fn logged_in(workspace: &Workspace, headers: &HeaderMap) -> bool {
+    let cookies = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let mut values = cookies
+        .flat_map(|c| c.split(';'))
+        .filter_map(|c| c.trim().split_once('='));
+    let logins = workspace.logins.locked();
+    values.any(|(name, value)| name == COOKIE_NAME && logins.iter().any(|l| same_secret(l, value)))
+}
