@@ -12,21 +12,12 @@ use super::tls::Tls;
 use super::{ShellLimits, ShellSettings};
 use crate::proto::endpoint::{Endpoint, Scheme};
 use crate::proto::transport::{Close, CloseCause, ConnId, Established, Phase};
+use mio::Registry;
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Registry, Token};
 use std::mem;
 use std::net::IpAddr;
 use std::time::Instant;
-
-/// Tokens of one connection differ in these bits: one for each address that is tried.
-const SLOT_BITS: u32 = 4;
-
-/// The connection that a token names. Ids are never reused, so a late event of an old socket finds
-/// nobody (PITFALLS P10).
-pub(crate) fn conn_of(token: Token) -> ConnId {
-    ConnId((token.0 >> SLOT_BITS) as u64)
-}
 
 /// What a connection tells the engine.
 #[derive(Debug)]
@@ -159,7 +150,7 @@ impl Conn {
         );
         match &mut self.state {
             State::Dialing(dialing) => {
-                let slot = event.token().0 & ((1 << SLOT_BITS) - 1);
+                let slot = socket::slot_of(event.token());
                 let Some(index) = dialing.attempts.iter().position(|(own, _)| *own == slot) else {
                     return;
                 };
@@ -403,7 +394,7 @@ impl Conn {
                 Step::Start(address) => {
                     let slot = dialing.next_slot;
                     dialing.next_slot += 1;
-                    let token = Token((self.id.0 as usize) << SLOT_BITS | slot);
+                    let token = socket::token(self.id, slot);
                     match socket::open(address, env.registry, token) {
                         Ok(stream) => dialing.attempts.push((slot, stream)),
                         Err(err) => dialing.dial.handle_failure(err.kind(), env.now),

@@ -1,14 +1,16 @@
 //! The loop: poll, read the clock once, move bytes, hand inputs to the engine, do what it says,
 //! write what was queued, sleep.
 //!
-//! Owns every descriptor and the only clock. It must never decide anything about messages, wait
+//! Owns every descriptor. It must never decide anything about messages, wait
 //! for one source alone, or sleep with something undone.
 
-use super::conn::{Conn, ConnEvent, Env, conn_of};
+use super::clock;
+use super::conn::{Conn, ConnEvent, Env};
 use super::fd::AnyFd;
 use super::link::Scratch;
 use super::resolve::Resolver;
 use super::signal::Signals;
+use super::socket::conn_of;
 use super::stderr::Stderr;
 use super::stdio::{Read, Stdin, Stdout, Written};
 use super::tls::Tls;
@@ -21,7 +23,7 @@ use mio::{Events, Poll, Token};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// One read takes at most this much; one buffer serves all sources.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -53,17 +55,12 @@ pub fn run(engine: &mut dyn Engine, settings: ShellSettings) -> u8 {
             reactor.run(engine)
         }
         Err((mut stderr, err)) => {
-            let wall_ms = Clock::now().wall_ms;
+            let wall_ms = clock::now().wall_ms;
             let text = format!("can not start: {err}");
             stderr.line(&crate::log::line(Level::Error, wall_ms, &text));
             EXIT_FAILURE
         }
     }
-}
-
-/// The two clocks, for the engine's beginning.
-pub fn now() -> Now {
-    Clock::now()
 }
 
 /// The process's standard descriptors, or what a test puts in their place.
@@ -106,22 +103,6 @@ enum StdoutSlot {
     Used(Stdout),
 }
 
-/// The only place that reads the clocks.
-struct Clock;
-
-impl Clock {
-    fn now() -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Now {
-            mono: Instant::now(),
-            wall_ms,
-        }
-    }
-}
-
 impl Reactor {
     /// A reactor over these descriptors.
     pub(crate) fn new(settings: ShellSettings, fds: Fds) -> Result<Self, (Stderr, io::Error)> {
@@ -141,7 +122,7 @@ impl Reactor {
             poll,
             tls: Tls::new(settings.tls.clone()),
             settings,
-            now: Clock::now(),
+            now: clock::now(),
             scratch: vec![0; SCRATCH_BYTES],
             stdin,
             stdout,
@@ -189,7 +170,7 @@ impl Reactor {
             {
                 self.turns += 1;
             }
-            self.now = Clock::now();
+            self.now = clock::now();
             self.turn(&events, engine);
         }
     }
@@ -209,7 +190,7 @@ impl Reactor {
             .filter_map(deadline)
             .chain(engine.poll_timeout())
             .min()?;
-        Some(first.saturating_duration_since(Clock::now().mono))
+        Some(first.saturating_duration_since(clock::now().mono))
     }
 
     fn turn(&mut self, events: &Events, engine: &mut dyn Engine) {
@@ -483,13 +464,13 @@ impl Reactor {
         for conn in self.conns.values_mut() {
             conn.close(self.now.mono);
         }
-        let end = Clock::now().mono + self.settings.limits.exit;
+        let end = clock::now().mono + self.settings.limits.exit;
         loop {
             let StdoutSlot::Used(stdout) = &mut self.stdout else {
                 return;
             };
             stdout.flush(self.poll.registry());
-            let left = end.saturating_duration_since(Clock::now().mono);
+            let left = end.saturating_duration_since(clock::now().mono);
             if stdout.is_empty() || left.is_zero() {
                 return;
             }

@@ -2,11 +2,31 @@
 //!
 //! Owns the numbers that make TCP find out that a peer is gone. It must never keep a socket.
 
+use crate::proto::transport::ConnId;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+/// Tokens of one connection differ in these bits: one for each address that is tried.
+const SLOT_BITS: u32 = 4;
+
+/// The token of a connection's socket.
+pub(crate) fn token(id: ConnId, slot: usize) -> Token {
+    Token(((id.0 as usize) << SLOT_BITS) | slot)
+}
+
+/// The connection that a token names. Ids are never reused, so a late event of an old socket finds
+/// nobody (PITFALLS P10).
+pub(crate) fn conn_of(token: Token) -> ConnId {
+    ConnId((token.0 >> SLOT_BITS) as u64)
+}
+
+/// Which of the connection's sockets a token names.
+pub(crate) fn slot_of(token: Token) -> usize {
+    token.0 & ((1 << SLOT_BITS) - 1)
+}
 
 /// Begins to connect and watches the socket in both directions for its whole life: with edges
 /// neither costs a wake-up that is not needed.

@@ -194,6 +194,7 @@ fn a_reader_that_leaves_is_noticed_without_a_write() {
         drop(writer);
         let (_, turns) = drive(settings(), fds, hello, |input, now, out| match input {
             Input::StdinClosed => drop(reader.take()),
+            Input::StdoutDrained => {}
             Input::StdoutGone => {
                 gone += 1;
                 out.push(Output::Stdout(b"nobody hears this\n".to_vec()));
