@@ -3,7 +3,10 @@
 //! It serves the workspace contract (approvals, guardian, chat, heartbeats) over both eras of MCP, fronts real
 //! MCP servers, and has a dashboard. The admin API breaks things on purpose.
 
-#![expect(clippy::result_large_err, reason = "a refusal is a whole response, made once")]
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is a whole response, made once"
+)]
 
 pub mod admin;
 pub mod approvals;
