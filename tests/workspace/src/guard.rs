@@ -54,6 +54,10 @@ pub fn check_token(workspace: &Workspace, headers: &HeaderMap) -> Result<String,
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     match given {
+        // The conformance suite cannot send a token; the flag is for loopback only.
+        None if workspace.identity.conformance && !headers.contains_key(AUTHORIZATION) => {
+            Ok(String::new())
+        }
         Some(token) if same_secret(token, &workspace.identity.token) => Ok(token.to_owned()),
         given => {
             let (message, challenge) = match given {

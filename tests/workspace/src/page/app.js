@@ -39,7 +39,7 @@ function span(seconds) {
   return `${Math.floor(s / 86400)} d`;
 }
 const ago = (ms) => { const s = (Date.now() - ms) / 1000; return s < 5 ? "now" : `${span(s)} ago`; };
-const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 function left(approval) {
   if (!approval.expires_at) return "";
   return `expires in ${span(approval.expires_at - Date.now() / 1000)}`;
@@ -202,7 +202,7 @@ function renderChat() {
 function renderAudit() {
   $("audit").replaceChildren(...state.audit.map((e) => {
     const item = make("li"), row = make("div", "row");
-    row.append(make("span", "time", clock(e.at_ms)), make("span", "", e.event), make("span", "sub", `${e.actor} · ${e.detail}`));
+    row.append(make("span", "time", clock(e.at_ms)), make("span", "", e.event), make("span", "sub", [bridgeName(e.actor) || e.actor, e.detail].filter(Boolean).join(" · ")));
     item.append(row);
     return item;
   }));
