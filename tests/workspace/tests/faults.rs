@@ -159,6 +159,7 @@ fn kept_connections_go_stale() {
         .map(Vec::len);
     assert_eq!(seen, Some(2), "the third was never read");
     let mut tcp = dial();
+    assert_eq!(keep_alive(&session, &mut tcp), Some(200));
     workspace.admin("DELETE", "/connections", &Value::Null);
     assert_eq!(keep_alive(&session, &mut tcp), None);
 }
