@@ -83,10 +83,12 @@ impl Bridge {
     /// Called after every input: the drain ends early when nothing is in flight, the farewell when
     /// everything has been said.
     pub(super) fn end_if_done(&mut self) {
-        match self.ending {
-            Ending::Draining { .. } if self.is_quiet() => self.farewell(),
-            Ending::Farewell if self.tasks.is_empty() => self.exit(),
-            Ending::No | Ending::Draining { .. } | Ending::Farewell | Ending::Over => {}
+        if matches!(self.ending, Ending::Draining { .. }) && self.is_quiet() {
+            self.farewell();
+        }
+        // Without a session there is nobody to tell: no later input would bring the exit.
+        if matches!(self.ending, Ending::Farewell) && self.tasks.is_empty() {
+            self.exit();
         }
     }
 
