@@ -84,13 +84,16 @@ impl Bridge {
     /// Called after every input: the drain ends early when nothing is in flight, the farewell when
     /// everything has been said.
     pub(super) fn end_if_done(&mut self) {
-        match self.ending {
-            Ending::Draining { .. } if self.is_quiet() => self.farewell(),
-            Ending::Farewell if self.tasks.is_empty() && self.session.id.is_some() => {
-                self.give_session_back()
-            }
-            Ending::Farewell if self.tasks.is_empty() => self.exit(),
-            Ending::No | Ending::Draining { .. } | Ending::Farewell | Ending::Over => {}
+        if matches!(self.ending, Ending::Draining { .. }) && self.is_quiet() {
+            self.farewell();
+        }
+        if !matches!(self.ending, Ending::Farewell) || !self.tasks.is_empty() {
+            return;
+        }
+        // No later input would bring the next step.
+        match self.session.id {
+            Some(_) => self.give_session_back(),
+            None => self.exit(),
         }
     }
 

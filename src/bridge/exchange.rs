@@ -185,6 +185,8 @@ impl Bridge {
             }
             Purpose::Upgrade(_) => {
                 ws::write_upgrade(&mut head, &task.upgrade_key);
+                // Messages for one bridge find it by this.
+                head.header("X-Aerostack-Bridge-Id", &self.bridge_id());
                 head.finish(None)
             }
             Purpose::Status(_) => {

@@ -40,6 +40,34 @@ impl Bridge {
         if let Some(old) = self.session.begin(next) {
             self.start(Task::new(Purpose::Delete(old), Lane::Urgent));
         }
+        self.recall();
+    }
+
+    /// The session is closed from here on: what still waits for a connection waits for it.
+    fn recall(&mut self) {
+        for id in self.tasks.ids() {
+            let Some(task) = self.tasks.get(id).filter(|task| task.conn.is_none()) else {
+                continue;
+            };
+            let parked = match &task.purpose {
+                Purpose::Request(call) => match self.calls.get_mut(*call) {
+                    Some(entry) if entry.era == Era::Legacy && &*entry.method != "initialize" => {
+                        entry.waiting = Waiting::Session;
+                        Parked::Call(*call)
+                    }
+                    _ => continue,
+                },
+                Purpose::Notice {
+                    kind: NoticeKind::Other,
+                    era: Era::Legacy,
+                    message,
+                    ..
+                } => Parked::Notice(message.clone()),
+                _ => continue,
+            };
+            self.abort(id);
+            self.session.parked.push_back(parked);
+        }
     }
 
     pub(super) fn initialize_answered(&mut self, task: TaskId, answer: &[u8], error: Option<i64>) {
@@ -114,6 +142,7 @@ impl Bridge {
 
     fn confirm(&mut self, phase: Phase, initialized: Vec<u8>) {
         self.session.phase = phase;
+        self.recall();
         let kind = NoticeKind::Initialized;
         let purpose = Purpose::Notice {
             kind,
