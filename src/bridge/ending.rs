@@ -84,13 +84,15 @@ impl Bridge {
     /// Called after every input: the drain ends early when nothing is in flight, the farewell when
     /// everything has been said.
     pub(super) fn end_if_done(&mut self) {
-        match self.ending {
-            Ending::Draining { .. } if self.is_quiet() => self.farewell(),
-            Ending::Farewell if self.tasks.is_empty() && self.session.id.is_some() => {
-                self.give_session_back()
+        if matches!(self.ending, Ending::Draining { .. }) && self.is_quiet() {
+            self.farewell();
+        }
+        // Where there are no last words, no further input may come: do not wait for one.
+        if matches!(self.ending, Ending::Farewell) && self.tasks.is_empty() {
+            match self.session.id {
+                Some(_) => self.give_session_back(),
+                None => self.exit(),
             }
-            Ending::Farewell if self.tasks.is_empty() => self.exit(),
-            Ending::No | Ending::Draining { .. } | Ending::Farewell | Ending::Over => {}
         }
     }
 
