@@ -384,6 +384,13 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        // A test that failed shows what the gateway said.
+        if thread::panicking()
+            && let Some(stderr) = self.stderr.take()
+        {
+            let stderr = text_of(stderr);
+            writeln!(std::io::stderr(), "the gateway's stderr:\n{stderr}").ok();
+        }
     }
 }
 
