@@ -87,13 +87,12 @@ impl Bridge {
         if matches!(self.ending, Ending::Draining { .. }) && self.is_quiet() {
             self.farewell();
         }
-        if !matches!(self.ending, Ending::Farewell) || !self.tasks.is_empty() {
-            return;
-        }
-        // No later input would bring the next step.
-        match self.session.id {
-            Some(_) => self.give_session_back(),
-            None => self.exit(),
+        // Where there are no last words, no further input may come: do not wait for one.
+        if matches!(self.ending, Ending::Farewell) && self.tasks.is_empty() {
+            match self.session.id {
+                Some(_) => self.give_session_back(),
+                None => self.exit(),
+            }
         }
     }
 

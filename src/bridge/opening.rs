@@ -37,6 +37,7 @@ impl Bridge {
         if let Some(task) = stream.task {
             self.abort(task);
         }
+        self.park_unsent();
         if let Some(old) = self.session.begin(next) {
             self.start(Task::new(Purpose::Delete(old), Lane::Urgent));
         }
@@ -65,6 +66,33 @@ impl Bridge {
                 } => Parked::Notice(message.clone()),
                 _ => continue,
             };
+            self.abort(id);
+            self.session.parked.push_back(parked);
+        }
+    }
+
+    /// What still waits for a connection waits for the next session: it would leave without any.
+    fn park_unsent(&mut self) {
+        for id in self.tasks.ids() {
+            let unsent = self.tasks.get(id).filter(|task| task.conn.is_none());
+            let parked = match unsent.map(|task| &task.purpose) {
+                Some(Purpose::Request(call)) => Parked::Call(*call),
+                Some(Purpose::Notice {
+                    kind: NoticeKind::Other,
+                    era: Era::Legacy,
+                    message,
+                    ..
+                }) => Parked::Notice(message.clone()),
+                _ => continue,
+            };
+            if let Parked::Call(call) = parked {
+                let in_session =
+                    |call: &&mut Call| call.era == Era::Legacy && &*call.method != "initialize";
+                match self.calls.get_mut(call).filter(in_session) {
+                    Some(call) => call.waiting = Waiting::Session,
+                    None => continue,
+                }
+            }
             self.abort(id);
             self.session.parked.push_back(parked);
         }

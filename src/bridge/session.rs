@@ -106,6 +106,8 @@ impl Session {
     /// session that ends.
     pub(super) fn begin(&mut self, phase: Phase) -> Option<Box<str>> {
         self.phase = phase;
+        // From here on: a 404 that comes while the new session is opened is the old one's.
+        self.generation += 1;
         self.version = None;
         self.stream = Stream::default();
         self.id.take()
@@ -113,7 +115,6 @@ impl Session {
 
     /// The workspace has answered `initialize`.
     pub(super) fn established(&mut self, id: Option<Box<str>>, version: Option<Box<str>>) {
-        self.generation += 1;
         self.id = id;
         self.version = version;
     }
