@@ -158,6 +158,9 @@ impl Call {
     /// The request in words: "github__create_issue", "tools/list".
     pub(super) fn label(&self) -> String {
         let text = match &self.name {
+            Some(action) if matches!(self.asker, Asker::Guardian(_)) => {
+                format!("the local operation \u{201c}{action}\u{201d}")
+            }
             Some(name) if &*self.method == "tools/call" => name.to_string(),
             Some(name) => format!("{} {name}", self.method),
             None => self.method.to_string(),
