@@ -307,11 +307,11 @@ async fn act(
         "expires_at" => {
             let body: Value = serde_json::from_str(&body).unwrap_or_default();
             let at = body["expires_at"].as_i64();
-            w.expire_later(
-                id.clone(),
-                at.map_or(0, |at| (at - crate::sync::unix_now()).max(1)),
-            );
-            if w.approvals.set_expires_at(&id, at) {
+            let known = w.approvals.set_expires_at(&id, at);
+            if !w.approvals.expire(&id, false) {
+                w.expire_later(id.clone(), at.map_or(0, |at| at - crate::sync::unix_now()));
+            }
+            if known {
                 Ok(())
             } else {
                 Err("no such approval".to_owned())
@@ -346,7 +346,7 @@ async fn say(State(w): Shared, body: String) -> Response {
                     ..draft
                 },
             );
-            w.log("admin", "chat", message.id.clone());
+            w.log("admin", "chat", format!("{}: {}", message.id, message.text));
             reply::json(200, &message)
         }
         Err(e) => bad(e.to_string()),

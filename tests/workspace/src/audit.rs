@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use crate::sync::{Locked, unix_now_ms};
 
+/// Characters kept of each text.
+const TEXT_MAX: usize = 300;
 /// Entries kept in memory.
 const ENTRIES_MAX: usize = 1000;
 
@@ -102,6 +104,7 @@ impl Audit {
 /// Text from the network without control characters.
 fn printable(text: &str) -> String {
     text.chars()
+        .take(TEXT_MAX)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
 }

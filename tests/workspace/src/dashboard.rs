@@ -180,7 +180,11 @@ async fn say(State(w): Shared, body: String) -> Response {
                     ..draft
                 },
             );
-            w.log("dashboard", "chat", message.id.clone());
+            w.log(
+                "dashboard",
+                "chat",
+                format!("{}: {}", message.id, message.text),
+            );
             reply::json(200, &message)
         }
         _ => reply::refusal(400, "BAD_REQUEST", "a message needs a text"),

@@ -147,9 +147,6 @@ pub async fn spoil(
     faults: &[FaultKind],
     work: impl Future<Output = Response> + Send,
 ) -> Response {
-    let mut chunked = false;
-    let mut close_idle = false;
-    let mut content_type = None;
     for fault in faults {
         match fault {
             FaultKind::Delay { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
@@ -181,45 +178,56 @@ pub async fn spoil(
                 control.reset();
                 return std::future::pending().await;
             }
-            FaultKind::Slow { bytes, every_ms } => {
-                control.drip(*bytes, Duration::from_millis(*every_ms))
-            }
-            FaultKind::HalfChunk { bytes } => {
-                chunked = true;
-                control.cut_after(*bytes);
-            }
-            FaultKind::Truncate { bytes } => control.cut_after(*bytes),
-            FaultKind::CloseIdle => close_idle = true,
-            FaultKind::CloseOnNext => control.close_on_next(),
-            FaultKind::Informational { status, times } => {
-                for _ in 0..*times {
-                    let head = format!(
-                        "HTTP/1.1 {status} Informational\r\nlink: </style.css>; rel=preload\r\n\r\n"
-                    );
-                    control.write_first(head.as_bytes());
-                }
-            }
-            FaultKind::ContentType { value } => content_type = Some(value.clone()),
-            _ => {}
+            other => prepare(control, other),
         }
     }
-    let mut response = work.await;
-    if let Some(value) = content_type.and_then(|v| v.parse().ok()) {
-        response
-            .headers_mut()
-            .insert(hyper::header::CONTENT_TYPE, value);
+    finish(control, faults, work.await)
+}
+
+/// Faults of the connection that show when the answer is written.
+fn prepare(control: &ConnControl, fault: &FaultKind) {
+    match fault {
+        FaultKind::Slow { bytes, every_ms } => {
+            control.drip(*bytes, Duration::from_millis(*every_ms))
+        }
+        FaultKind::HalfChunk { bytes } | FaultKind::Truncate { bytes } => control.cut_after(*bytes),
+        FaultKind::CloseOnNext => control.close_on_next(),
+        FaultKind::Informational { status, times } => {
+            let head = format!(
+                "HTTP/1.1 {status} Informational\r\nlink: </style.css>; rel=preload\r\n\r\n"
+            );
+            control.write_first(head.repeat(*times as usize).as_bytes());
+        }
+        _ => {}
     }
-    if chunked {
-        response = response.map(|body| Body::from_stream(body.into_data_stream()));
-    }
-    if close_idle {
-        let closer = CloseOnDrop(control.clone());
-        response = response.map(|body| {
-            Body::from_stream(body.into_data_stream().map(move |frame| {
-                let _ = &closer;
-                frame
-            }))
-        });
+}
+
+/// Faults of the answer's head and framing.
+fn finish(control: &Arc<ConnControl>, faults: &[FaultKind], mut response: Response) -> Response {
+    for fault in faults {
+        match fault {
+            FaultKind::ContentType { value } => {
+                if let Ok(value) = value.parse() {
+                    response
+                        .headers_mut()
+                        .insert(hyper::header::CONTENT_TYPE, value);
+                }
+            }
+            // A body of unknown length goes out in chunks.
+            FaultKind::HalfChunk { .. } => {
+                response = response.map(|body| Body::from_stream(body.into_data_stream()));
+            }
+            FaultKind::CloseIdle => {
+                let closer = CloseOnDrop(control.clone());
+                response = response.map(|body| {
+                    Body::from_stream(body.into_data_stream().map(move |frame| {
+                        let _ = &closer;
+                        frame
+                    }))
+                });
+            }
+            _ => {}
+        }
     }
     response
 }

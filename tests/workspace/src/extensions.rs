@@ -192,7 +192,11 @@ fn chat_send(call: &Call) -> Outcome {
     }
     draft.bridge_id = draft.bridge_id.or_else(|| bridge_of(call));
     let message = call.workspace.chat.post("agent", draft);
-    call.workspace.log(&who(call), "chat", message.id.clone());
+    call.workspace.log(
+        &who(call),
+        "chat",
+        format!("{}: {}", message.id, message.text),
+    );
     Ok(raw(&json!({ "id": message.id })))
 }
 

@@ -96,7 +96,7 @@ pub enum FaultKind {
     NullId,
     /// The answer is pretty-printed over many lines.
     Pretty,
-    /// Each SSE event is sent twice.
+    /// The answer comes as an event stream, and its event twice.
     Duplicate,
     /// The answer comes as an event stream.
     ForceSse,

@@ -52,6 +52,8 @@ pub async fn run(args: Args) -> Result<(), String> {
     } else {
         None
     };
+    // Before anybody is told that we are there: a signal that follows at once has to find its handler.
+    let stop = stop().map_err(|e| e.to_string())?;
     announce(
         &args,
         &workspace,
@@ -68,7 +70,7 @@ pub async fn run(args: Args) -> Result<(), String> {
     );
     let outcome = tokio::select! {
         outcome = serve => outcome.map_err(|e| e.to_string()),
-        () = stop() => Ok(()),
+        () = stop => Ok(()),
     };
     if let (Some(file), None) = (&ca_file, &args.data) {
         std::fs::remove_file(file).ok();
@@ -98,20 +100,17 @@ async fn open_admin(workspace: &Arc<Workspace>) -> Result<AdminAccess, String> {
     Ok(AdminAccess { url, token })
 }
 
-async fn stop() {
-    let ctrl_c = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = ctrl_c => {}
-                _ = term.recv() => {}
-            }
-            return;
+/// Installs the signal handlers now; the future ends with the first signal.
+fn stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    ctrl_c.await.ok();
+    })
 }
 
 fn announce(

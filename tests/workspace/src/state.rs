@@ -273,8 +273,6 @@ impl Workspace {
         let workspace = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(after_s)).await;
-            // Expiry is in whole seconds: the last one may have to pass in full.
-            tokio::time::sleep(Duration::from_millis(if after_s > 1 { 1000 } else { 0 })).await;
             if workspace.approvals.expire(&id, false) {
                 workspace.log("workspace", "approval expired", id);
             }

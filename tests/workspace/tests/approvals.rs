@@ -267,7 +267,7 @@ fn decisions_can_be_held_and_sockets_broken() {
 }
 
 #[test]
-fn guardian_chat_and_heartbeats() {
+fn guardian_requests_are_decided() {
     let workspace = Workspace::start(&[]);
     let session = workspace.session("2025-11-25");
     let ask = json!({ "category": "git_push", "action": "git push --force", "bridge_id": "b1" });
@@ -284,7 +284,12 @@ fn guardian_chat_and_heartbeats() {
         json!({ "category": "party", "action": "x" }),
     );
     assert_eq!(odd["error"]["code"], -32602);
+}
 
+#[test]
+fn heartbeats_list_bridges_and_chat_reaches_them() {
+    let workspace = Workspace::start(&[]);
+    let session = workspace.session("2025-11-25");
     assert_eq!(
         session.heartbeat("b1", "one", "online")["result"]["interval_s"],
         60

@@ -150,7 +150,7 @@ impl Browser {
             json!({ "features": features }),
         );
         let size =
-            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
         cdp("Emulation.setDeviceMetricsOverride", size);
         let shot = cdp(
             "Page.captureScreenshot",
