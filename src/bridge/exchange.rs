@@ -112,6 +112,9 @@ impl Bridge {
             self.transmit(task, conn, reused);
         }
         while let Some(conn) = self.pool.dial(&self.config.limits) {
+            if let Some(idle) = self.pool.make_room(&self.config.limits) {
+                self.out.push_back(Output::Close(idle));
+            }
             self.connect(conn);
         }
     }
