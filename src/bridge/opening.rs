@@ -41,7 +41,20 @@ impl Bridge {
         if let Some(old) = self.session.begin(next) {
             self.start(Task::new(Purpose::Delete(old), Lane::Urgent));
         }
+        self.drop_confirmation();
         self.recall();
+    }
+
+    /// A confirmation that is on its way speaks of the session that ends: it must not open the next.
+    fn drop_confirmation(&mut self) {
+        self.gate.drop_confirmation();
+        for id in self.tasks.ids() {
+            let purpose = self.tasks.get(id).map(|task| &task.purpose);
+            let kind = NoticeKind::Initialized;
+            if matches!(purpose, Some(Purpose::Notice { kind: k, .. }) if *k == kind) {
+                self.abort(id);
+            }
+        }
     }
 
     /// The session is closed from here on: what still waits for a connection waits for it.

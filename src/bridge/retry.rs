@@ -30,6 +30,13 @@ impl Gate {
     pub(super) fn park(&mut self, call: CallId) {
         self.calls.push(call);
     }
+
+    /// A new session begins: `initialized` of the old one is void.
+    pub(super) fn drop_confirmation(&mut self) {
+        let kind = NoticeKind::Initialized;
+        self.notices
+            .retain(|purpose| !matches!(purpose, Purpose::Notice { kind: k, .. } if *k == kind));
+    }
 }
 
 impl Bridge {
