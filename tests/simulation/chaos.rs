@@ -165,7 +165,7 @@ impl Chaos {
     fn number(&mut self, events: &mut Vec<Event>, desk: &mut Desk<'_>) {
         let mut first = Event::new("").id(self.make("event"));
         if desk.random.chance(50) {
-            first = first.retry(desk.random.below(1_500));
+            first = first.retry(desk.random.between(300, 1_500));
         }
         events.insert(0, first);
         for event in events.iter_mut().skip(1) {

@@ -479,6 +479,8 @@ impl Judge {
         };
         match (asked.state, asked.sent_us) {
             (State::Answered | State::Open, _) => Ok(()),
+            // Its answer may lie in the batch already.
+            (State::Cancelled, _) if asked.batch.is_some() => Ok(()),
             (State::Cancelled, _) if asked.modern => Err(format!("a modern cancel of {id} was POSTed")),
             (State::Cancelled, Some(sent)) if sent + CANCEL_GRACE_US <= now_us => Ok(()),
             (State::Cancelled, sent) => {
@@ -599,6 +601,13 @@ impl Judge {
             }
         }
         Ok(())
+    }
+
+    /// `initialized` can not be delivered: the session is used without it.
+    pub(crate) fn confirmation_given_up(&mut self) {
+        if self.handshake == Handshake::Confirming {
+            self.handshake = Handshake::Free;
+        }
     }
 
     /// The host's last handshake came to its end.

@@ -432,6 +432,9 @@ impl World {
                 if text.contains(TOKEN) {
                     self.fail("the token is in the log (I9)");
                 }
+                if text.contains("notifications/initialized was not accepted") {
+                    self.judge.confirmation_given_up();
+                }
                 self.logged.push(text);
             }
             Output::Connect(conn, endpoint) => {
