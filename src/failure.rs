@@ -9,7 +9,7 @@ use crate::proto::transport::{Close, CloseCause, Phase, TlsFailure};
 use std::io::ErrorKind;
 
 /// Whether the workspace may have executed a request that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Executed {
     /// It was refused, or never left.
     No,
@@ -151,10 +151,11 @@ impl Failure {
         }
     }
 
-    /// The whole message for the host: which request, what happened, whether it may have run.
-    pub fn message(&self, request: &str, origin: &str) -> String {
+    /// The whole message for the host: which request, what happened, whether it may have run (in
+    /// this attempt or, by `before`, in an earlier one).
+    pub fn message(&self, request: &str, origin: &str, before: Executed) -> String {
         let words = self.words(origin);
-        let ran = match self.executed() {
+        let ran = match self.executed().max(before) {
             Executed::No => "It was not executed.",
             Executed::Unknown => "It may have been executed: check before you repeat it.",
         };
@@ -162,8 +163,8 @@ impl Failure {
     }
 
     /// The `data` member of the error, raw JSON (CONTRACT "HTTP").
-    pub fn data(&self) -> String {
-        let executed = match self.executed() {
+    pub fn data(&self, before: Executed) -> String {
+        let executed = match self.executed().max(before) {
             Executed::No => "no",
             Executed::Unknown => "unknown",
         };
@@ -382,7 +383,7 @@ mod tests {
     #[test]
     fn messages_say_what_happened_whether_it_ran_and_what_to_do() {
         let check = |failure: Failure, parts: &[&str]| {
-            let message = failure.message("github__create_issue", "https://w.example");
+            let message = failure.message("github__create_issue", "https://w.example", Executed::No);
             for part in parts {
                 assert!(message.contains(part), "{message}\nlacks {part}");
             }
@@ -445,10 +446,10 @@ mod tests {
             ..Refusal::default()
         });
         assert_eq!(
-            failure.data(),
+            failure.data(Executed::No),
             r#"{"http_status":429,"retry_after_s":40,"executed":"no"}"#
         );
-        assert_eq!(Failure::WrongId.data(), r#"{"executed":"unknown"}"#);
+        assert_eq!(Failure::WrongId.data(Executed::No), r#"{"executed":"unknown"}"#);
     }
 
     #[test]

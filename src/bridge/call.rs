@@ -6,7 +6,7 @@
 use super::task::TaskId;
 use super::timer::TimerId;
 use super::watch::WatchId;
-use crate::failure::Failure;
+use crate::failure::{Executed, Failure};
 use std::collections::BTreeMap;
 
 /// Names one request for the life of the process.
@@ -95,6 +95,8 @@ pub(super) struct Call {
     pub(super) deadline: Option<TimerId>,
     /// Repeats after transient failures.
     pub(super) retries: u8,
+    /// Whether an attempt that was given up may have run.
+    pub(super) ran: Executed,
     /// Pauses for the rate limit.
     pub(super) pauses: u8,
     /// Sent again after a lost session: once.
@@ -140,6 +142,7 @@ impl Call {
             waiting: Waiting::Nothing,
             deadline: None,
             retries: 0,
+            ran: Executed::No,
             pauses: 0,
             resent: false,
             reheaded: false,

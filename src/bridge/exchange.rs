@@ -5,7 +5,7 @@ use super::pool::{self, State};
 use super::task::{Lane, Purpose, Sink, Task, TaskId, Tasks};
 use super::{Bridge, Output, Timer};
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use crate::proto::endpoint::{Endpoint, Scheme};
 use crate::proto::http::exchange::{Event, Exchange};
@@ -112,6 +112,9 @@ impl Bridge {
             self.transmit(task, conn, reused);
         }
         while let Some(conn) = self.pool.dial(&self.config.limits) {
+            if let Some(idle) = self.pool.make_room(&self.config.limits) {
+                self.out.push_back(Output::Close(idle));
+            }
             self.connect(conn);
         }
     }
@@ -343,7 +346,10 @@ impl Bridge {
         if !task.reused || task.replayed || (close.sent && !safe) || self.ending.is_over() {
             return false;
         }
-        let lane = task.lane;
+        let (lane, call) = (task.lane, task.call());
+        if let Some(call) = call.and_then(|call| self.calls.get_mut(call)).filter(|_| close.sent) {
+            call.ran = Executed::Unknown;
+        }
         let task = self.tasks.get_mut(id).expect("just looked up");
         (task.replayed, task.conn, task.sent) = (true, None, false);
         self.log(Level::Debug, || {

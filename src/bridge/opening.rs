@@ -5,7 +5,7 @@ use super::call::{Asker, Call, CallId, Era, Waiting};
 use super::session::{Parked, Phase};
 use super::task::{Lane, NoticeKind, Purpose, Sink, Task, TaskId};
 use super::{Bridge, Timer};
-use crate::failure::Failure;
+use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use crate::proto::aerostack::Offer;
 use crate::proto::jsonrpc::{self, Params, Parsed};
@@ -41,33 +41,18 @@ impl Bridge {
         if let Some(old) = self.session.begin(next) {
             self.start(Task::new(Purpose::Delete(old), Lane::Urgent));
         }
-        self.recall();
+        self.drop_confirmation();
     }
 
-    /// The session is closed from here on: what still waits for a connection waits for it.
-    fn recall(&mut self) {
+    /// A confirmation that is on its way speaks of the session that ends: it must not open the next.
+    fn drop_confirmation(&mut self) {
+        self.gate.drop_confirmation();
         for id in self.tasks.ids() {
-            let Some(task) = self.tasks.get(id).filter(|task| task.conn.is_none()) else {
-                continue;
-            };
-            let parked = match &task.purpose {
-                Purpose::Request(call) => match self.calls.get_mut(*call) {
-                    Some(entry) if entry.era == Era::Legacy && &*entry.method != "initialize" => {
-                        entry.waiting = Waiting::Session;
-                        Parked::Call(*call)
-                    }
-                    _ => continue,
-                },
-                Purpose::Notice {
-                    kind: NoticeKind::Other,
-                    era: Era::Legacy,
-                    message,
-                    ..
-                } => Parked::Notice(message.clone()),
-                _ => continue,
-            };
-            self.abort(id);
-            self.session.parked.push_back(parked);
+            let purpose = self.tasks.get(id).map(|task| &task.purpose);
+            let kind = NoticeKind::Initialized;
+            if matches!(purpose, Some(Purpose::Notice { kind: k, .. }) if *k == kind) {
+                self.abort(id);
+            }
         }
     }
 
@@ -170,7 +155,7 @@ impl Bridge {
 
     fn confirm(&mut self, phase: Phase, initialized: Vec<u8>) {
         self.session.phase = phase;
-        self.recall();
+        self.park_unsent();
         let kind = NoticeKind::Initialized;
         let purpose = Purpose::Notice {
             kind,
@@ -378,6 +363,8 @@ impl Bridge {
         if &*call.method == "subscriptions/listen" {
             return self.conclude(id, Failure::SubscriptionEnded);
         }
+        // Its answer had begun: whatever becomes of the resumption, it may have run.
+        call.ran = Executed::Unknown;
         call.resumes = if delivered { 1 } else { call.resumes + 1 };
         let resumable = call.era == Era::Legacy && call.last_event_id.is_some();
         if !resumable || call.resumes > resumes_max || self.ending.is_over() {

@@ -63,8 +63,8 @@ pub(super) struct Pool {
     urgent: VecDeque<Wanted>,
     calls: VecDeque<Wanted>,
     dialing: usize,
-    /// Connections whose exchange is long-lived.
-    streams: usize,
+    /// Busy connections, by lane.
+    busy: [usize; 3],
 }
 
 impl Pool {
@@ -105,7 +105,7 @@ impl Pool {
             lane: wanted.lane,
             exchange,
         };
-        self.streams += usize::from(wanted.lane == Lane::Stream);
+        self.busy[wanted.lane as usize] += 1;
         Some((wanted.task, id, conn.served > 0))
     }
 
@@ -119,10 +119,12 @@ impl Pool {
         if let Some(at) = self.urgent.front().and_then(serve) {
             return Some((Lane::Urgent, at));
         }
-        self.calls
+        // Calls leave the reserve to what must never queue behind them.
+        let call = self
+            .calls
             .front()
-            .and_then(serve)
-            .map(|at| (Lane::Call, at))
+            .filter(|_| self.busy[Lane::Call as usize] < limits.connections_max);
+        call.and_then(serve).map(|at| (Lane::Call, at))
     }
 
     fn is_fresh(&self, id: ConnId, now: Instant, limits: &Limits) -> bool {
@@ -142,21 +144,35 @@ impl Pool {
         }
     }
 
-    /// A connection to dial, while more exchanges wait than are being dialled for and the ceiling
-    /// allows it.
+    /// A connection to dial, while more exchanges wait that may leave than are being dialled for and
+    /// the ceiling allows it. Idle ones do not count: nobody who waits can use them, and
+    /// `make_room` closes what is too much.
     pub(super) fn dial(&mut self, limits: &Limits) -> Option<ConnId> {
-        let counted = self.conns.len() - self.streams;
-        let ceiling = if self.urgent.is_empty() {
-            limits.connections_max
-        } else {
-            limits.connections_max + limits.connections_reserve
-        };
-        let streams_wait = self.urgent.iter().any(|wanted| wanted.lane == Lane::Stream);
-        let waiting = self.urgent.len() + self.calls.len();
-        if self.dialing >= waiting || (counted >= ceiling && !streams_wait) {
+        let slots = limits.connections_max.saturating_sub(self.busy[Lane::Call as usize]);
+        let wanted = self.urgent.len() + self.calls.len().min(slots);
+        let counted = self.conns.len() - self.streams() - self.idle.len();
+        if self.dialing >= wanted || counted >= self.ceiling(limits) {
             return None;
         }
         Some(self.dial_ahead())
+    }
+
+    /// Connections that may be there now, long-lived ones not counted.
+    fn ceiling(&self, limits: &Limits) -> usize {
+        let stream = |wanted: &&Wanted| wanted.lane == Lane::Stream;
+        let streams = self.urgent.iter().filter(stream).count();
+        let reserve = match self.urgent.len() > streams {
+            true => limits.connections_reserve,
+            false => 0,
+        };
+        limits.connections_max + reserve + streams
+    }
+
+    /// The oldest idle connection, if there are too many; it is removed.
+    pub(super) fn make_room(&mut self, limits: &Limits) -> Option<ConnId> {
+        let full = self.conns.len() - self.streams() > self.ceiling(limits);
+        let oldest = self.idle.first().copied().filter(|_| full)?;
+        self.remove(oldest).map(|_| oldest)
     }
 
     /// A connection to dial although nobody waits for it yet.
@@ -179,7 +195,7 @@ impl Pool {
     pub(super) fn dial_for(&mut self, task: TaskId, lane: Lane) -> ConnId {
         self.next += 1;
         let id = ConnId(self.next);
-        self.streams += usize::from(lane == Lane::Stream);
+        self.busy[lane as usize] += 1;
         let state = State::DialingFor { task, lane };
         self.conns.insert(
             id,
@@ -233,17 +249,14 @@ impl Pool {
     /// The exchange is over and the connection may serve another.
     pub(super) fn release(&mut self, id: ConnId, now: Instant, keep_s: Option<u64>) {
         if let Some(conn) = self.conns.get_mut(&id) {
-            if let State::Busy {
-                lane: Lane::Stream, ..
-            } = conn.state
-            {
-                self.streams -= 1;
-            }
             conn.served = conn.served.saturating_add(1);
-            conn.state = State::Idle {
+            let idle = State::Idle {
                 since: now,
                 keep: keep_s.map(Duration::from_secs),
             };
+            if let State::Busy { lane, .. } = std::mem::replace(&mut conn.state, idle) {
+                self.busy[lane as usize] -= 1;
+            }
             self.idle.push(id);
         }
     }
@@ -254,14 +267,10 @@ impl Pool {
         match conn.state {
             State::Dialing => self.dialing -= 1,
             State::Idle { .. } => self.idle.retain(|idle| *idle != id),
-            State::Upgraded { .. }
-            | State::DialingFor {
-                lane: Lane::Stream, ..
+            State::Upgraded { .. } => self.busy[Lane::Stream as usize] -= 1,
+            State::DialingFor { lane, .. } | State::Busy { lane, .. } => {
+                self.busy[lane as usize] -= 1;
             }
-            | State::Busy {
-                lane: Lane::Stream, ..
-            } => self.streams -= 1,
-            State::Busy { .. } | State::DialingFor { .. } => {}
         }
         Some(conn)
     }
@@ -334,7 +343,7 @@ impl Pool {
 
     /// Long-lived exchanges that hold a connection.
     pub(super) fn streams(&self) -> usize {
-        self.streams
+        self.busy[Lane::Stream as usize]
     }
 
     fn idle_for(&self, id: ConnId, now: Instant) -> Duration {

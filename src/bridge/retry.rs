@@ -30,6 +30,13 @@ impl Gate {
     pub(super) fn park(&mut self, call: CallId) {
         self.calls.push(call);
     }
+
+    /// A new session begins: `initialized` of the old one is void.
+    pub(super) fn drop_confirmation(&mut self) {
+        let kind = NoticeKind::Initialized;
+        self.notices
+            .retain(|purpose| !matches!(purpose, Purpose::Notice { kind: k, .. } if *k == kind));
+    }
 }
 
 impl Bridge {
@@ -252,6 +259,7 @@ impl Bridge {
         }
         let call = self.calls.get_mut(id).expect("may_retry found it");
         call.retries += 1;
+        call.ran = call.ran.max(failure.executed());
         let base = Duration::from_millis(100) * (1 << call.retries);
         let label = call.label();
         let delay = self.random.around(base, 4).max(hint.unwrap_or_default());
@@ -286,9 +294,9 @@ impl Bridge {
                 self.start_offline(id, failure.words(&origin));
             }
             Asker::Host(_) => {
-                let message = failure.message(&label, &origin);
+                let message = failure.message(&label, &origin, call.ran);
                 let answer =
-                    jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&failure.data()));
+                    jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&failure.data(call.ran)));
                 self.log(Level::Warn, || message);
                 if opens && self.session.phase == super::session::Phase::Opening {
                     self.opening_failed();
@@ -340,8 +348,8 @@ impl Bridge {
         let answer = jsonrpc::error(
             &call.id,
             INTERNAL_ERROR,
-            &failure.message(&call.label(), &self.config.endpoint.origin()),
-            Some(&failure.data()),
+            &failure.message(&call.label(), &self.config.endpoint.origin(), call.ran),
+            Some(&failure.data(call.ran)),
         );
         let batch = match call.asker {
             Asker::Host(batch) => batch,
