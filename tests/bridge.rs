@@ -526,6 +526,9 @@ fn a_second_initialize_starts_a_new_session() {
         .map(|seen| header(seen, "mcp-session-id").map(str::to_owned))
         .collect();
     assert!(sessions[0] != sessions[1] && sessions[1].is_some());
+    workspace.wait("one session is left", |_| {
+        (workspace.sessions() == 1).then_some(())
+    });
     gateway.finish().code(0);
     assert_eq!(workspace.sessions(), 0);
 }

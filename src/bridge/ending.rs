@@ -149,7 +149,7 @@ impl Bridge {
         for id in self.tasks.ids() {
             self.abort(id);
         }
-        if let Some(session) = self.session.id.take() {
+        if let Some(session) = self.session.leave() {
             self.start(Task::new(Purpose::Delete(session), Lane::Urgent));
         }
     }

@@ -197,8 +197,8 @@ impl Bridge {
                 head.finish(None)
             }
             Purpose::Delete(session) => {
-                head.header("Mcp-Session-Id", session);
-                if let Some(version) = &self.session.version {
+                head.header("Mcp-Session-Id", &session.id);
+                if let Some(version) = &session.version {
                     head.header("MCP-Protocol-Version", version);
                 }
                 head.finish(None)

@@ -27,6 +27,13 @@ pub(super) enum Phase {
     Lost,
 }
 
+/// A session that is given back: DELETE carries its headers, not those of the next (H13, H14).
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) id: Box<str>,
+    pub(super) version: Option<Box<str>>,
+}
+
 /// The GET stream (H8).
 #[derive(Debug, Default)]
 pub(super) struct Stream {
@@ -102,15 +109,22 @@ impl Session {
         self.phase != Phase::None
     }
 
-    /// A handshake begins: what belonged to the session before is forgotten. Returns the id of the
+    /// A handshake begins: what belonged to the session before is forgotten. Returns the
     /// session that ends.
-    pub(super) fn begin(&mut self, phase: Phase) -> Option<Box<str>> {
+    pub(super) fn begin(&mut self, phase: Phase) -> Option<Left> {
+        let left = self.leave();
         self.phase = phase;
         // From here on: a 404 that comes while the new session is opened is the old one's.
         self.generation += 1;
         self.version = None;
         self.stream = Stream::default();
-        self.id.take()
+        left
+    }
+
+    /// Takes what is needed to give the session back.
+    pub(super) fn leave(&mut self) -> Option<Left> {
+        let (id, version) = (self.id.take()?, self.version.clone());
+        Some(Left { id, version })
     }
 
     /// The workspace has answered `initialize`.

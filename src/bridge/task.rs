@@ -1,6 +1,7 @@
 //! One HTTP exchange with the workspace, from the decision to have it to its end.
 
 use super::call::{CallId, Era};
+use super::session::Left;
 use super::timer::TimerId;
 use super::watch::WatchId;
 use crate::proto::endpoint::Endpoint;
@@ -53,8 +54,8 @@ pub(super) enum Purpose {
     Upgrade(WatchId),
     /// GET: the state of an approval at the URL that the workspace named.
     Status(WatchId),
-    /// DELETE of the named session (H14).
-    Delete(Box<str>),
+    /// DELETE of that session (H14).
+    Delete(Left),
 }
 
 /// Where the body of the response goes.

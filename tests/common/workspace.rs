@@ -45,6 +45,8 @@ impl Workspace {
         };
         let settings = Settings {
             rate_limit: 0,
+            // A plain MCP server: no heartbeats among what is counted.
+            extensions: false,
             // A stream that is taken up again need not be waited for.
             retry_ms: 10,
             ..Settings::default()
