@@ -42,6 +42,7 @@ async function play(leg, name, version, mode, suite, url) {
   const client = new Program(python(version), args, { env });
   const { code } = await client.ended;
   for (const [, verdict, check, why] of client.output.matchAll(/^(ok|not ok) (.+?)(?: -- (.*))?$/gm)) {
+    if (!leg.wants(check)) continue;
     if (verdict === 'ok') leg.pass(check);
     else leg.fail(check, why);
   }
