@@ -1,4 +1,4 @@
-// The PyPI `mcp` clients over stdio → gateway → servers made with the same package, and server-everything.
+// The PyPI `mcp` clients over stdio → gateway → servers made with that package, server-everything.
 // mcp 1.x is what most Python hosts run; mcp 2.x speaks both eras.
 import { join } from 'node:path';
 import { binary } from '../harness/gateway.mjs';
