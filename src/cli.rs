@@ -106,10 +106,20 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
     let rest = arguments.finish();
     match rest.first() {
         None => Ok(Command::Run(options)),
-        Some(unknown) => Err(UsageError(format!(
-            "unknown argument {}: see aerostack-gateway --help",
-            crate::log::printable(&unknown.to_string_lossy(), 80)
-        ))),
+        Some(unknown) => Err(UsageError(unknown_argument(&unknown.to_string_lossy()))),
+    }
+}
+
+/// Names an option, but never repeats a value: it may be a token.
+fn unknown_argument(text: &str) -> String {
+    let name = text.split_once('=').map_or(text, |(name, _)| name);
+    if name.starts_with('-') {
+        let name = crate::log::printable(name, 80);
+        format!("unknown argument {name}: see aerostack-gateway --help")
+    } else {
+        "an argument is no option: settings are given as --env NAME=VALUE, see aerostack-gateway \
+         --help"
+            .to_owned()
     }
 }
 

@@ -10,6 +10,10 @@ use std::process::ExitCode;
 /// Exit code for arguments or settings that can not be used.
 const USAGE: u8 = 2;
 
+/// Hosts that pass settings as arguments leave no choice: it works, but it is said.
+const TOKEN_IN_ARGUMENTS: &str = "AEROSTACK_TOKEN was given as an argument, which other users of this \
+     machine can see (ps): the environment or AEROSTACK_TOKEN_FILE hides it";
+
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1).collect()) {
         Ok(Command::Run(options)) => run(options),
@@ -22,11 +26,18 @@ fn main() -> ExitCode {
 fn run(options: Options) -> ExitCode {
     let mut limits = Limits::default();
     limits.drain = options.drain.unwrap_or(limits.drain);
+    let visible = options
+        .env
+        .iter()
+        .any(|(name, _)| name == "AEROSTACK_TOKEN");
     let environment = Environment::new(options.env);
-    let config = match Config::read(&environment, limits) {
+    let mut config = match Config::read(&environment, limits) {
         Ok(config) => config,
         Err(error) => return refuse(&error.to_string()),
     };
+    if visible && config.token.is_some() {
+        config.warnings.push(TOKEN_IN_ARGUMENTS.to_owned());
+    }
     let settings = ShellSettings::for_bridge(&config);
     let mut bridge = Bridge::new(config, io::random_seed(), io::now());
     ExitCode::from(io::run(&mut bridge, settings))

@@ -5,6 +5,7 @@
 
 use super::task::TaskId;
 use super::timer::TimerId;
+use super::watch::WatchId;
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,20 @@ pub(super) enum Asker {
     Reopening,
     /// The gateway: all pages of tools/list, to learn a tool's headers for the waiting call (M6).
     Headers(CallId),
+    /// The gateway: the state of an approval.
+    Poll(WatchId),
+    /// The gateway: approval of something local, for a call of the guardian tool.
+    Guardian(CallId),
+    /// The gateway: messages from the dashboard.
+    ChatPoll,
+    /// The gateway: for a call of the chat tool.
+    Chat(CallId),
+    /// The gateway: a sign of life.
+    Heartbeat,
+    /// The gateway: what the workspace offers, for a modern host that never asks.
+    Discover,
+    /// The gateway, which does not need the answer.
+    Nobody,
 }
 
 /// What a request is waiting for.
@@ -41,6 +56,8 @@ pub(super) enum Asker {
 pub(super) enum Waiting {
     /// Nothing has been done yet, or it is being moved from one state to the next.
     Nothing,
+    /// The gateway itself, which answers it.
+    Local,
     /// The session: it leaves when that is open.
     Session,
     /// Its exchange with the workspace.
@@ -53,6 +70,8 @@ pub(super) enum Waiting {
     Resume(TimerId),
     /// The list of tools that its headers depend on.
     Headers,
+    /// A person's decision; with the time after which the host is told to ask again.
+    Approval(WatchId, Option<TimerId>),
     /// The token file, which is read again after a 401.
     Token,
 }
@@ -92,6 +111,12 @@ pub(super) struct Call {
     pub(super) reauthorized: bool,
     /// The last failure before a repeat, should that get no answer either.
     pub(super) last_failure: Option<Failure>,
+    /// The approval under which it was sent again.
+    pub(super) approved: Option<Box<str>>,
+    /// Approvals that it was told to wait for.
+    pub(super) approval_rounds: u8,
+    /// Repeats because the workspace named the approval again that it already had.
+    pub(super) approval_repeats: u8,
     /// The workspace's answer that a repeat tries to better.
     pub(super) held_answer: Option<Vec<u8>>,
 }
@@ -123,6 +148,9 @@ impl Call {
             retry_ms: None,
             reauthorized: false,
             last_failure: None,
+            approved: None,
+            approval_rounds: 0,
+            approval_repeats: 0,
             held_answer: None,
         }
     }
@@ -145,6 +173,11 @@ impl Call {
     /// True for the host's requests.
     pub(super) fn is_hosts(&self) -> bool {
         matches!(self.asker, Asker::Host(_))
+    }
+
+    /// The host's requests wait for people, and the guardian's; other requests of ours do not.
+    pub(super) fn may_wait_for_approval(&self) -> bool {
+        matches!(self.asker, Asker::Host(_) | Asker::Guardian(_))
     }
 
     /// True where a second execution can do no harm (I7): these only read, or open what a repeat
@@ -209,6 +242,14 @@ impl Calls {
     /// The host's request with this raw id.
     pub(super) fn of_host(&self, raw_id: &str) -> Option<CallId> {
         self.by_host_id.get(raw_id).copied()
+    }
+
+    /// A request of the host becomes one of our own: the host has its answer already.
+    pub(super) fn disown(&mut self, id: CallId, asker: Asker) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            self.by_host_id.remove(&call.id);
+            call.asker = asker;
+        }
     }
 
     /// The request that the workspace knows by this raw id.

@@ -1,5 +1,6 @@
 //! The end: answers in flight are still delivered, then everyone is told, then the process leaves.
 
+use super::call::Asker;
 use super::task::{Lane, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
@@ -83,10 +84,15 @@ impl Bridge {
     /// Called after every input: the drain ends early when nothing is in flight, the farewell when
     /// everything has been said.
     pub(super) fn end_if_done(&mut self) {
-        match self.ending {
-            Ending::Draining { .. } if self.is_quiet() => self.farewell(),
-            Ending::Farewell if self.tasks.is_empty() => self.exit(),
-            Ending::No | Ending::Draining { .. } | Ending::Farewell | Ending::Over => {}
+        if matches!(self.ending, Ending::Draining { .. }) && self.is_quiet() {
+            self.farewell();
+        }
+        // Where there are no last words, no further input may come: do not wait for one.
+        if matches!(self.ending, Ending::Farewell) && self.tasks.is_empty() {
+            match self.session.id {
+                Some(_) => self.give_session_back(),
+                None => self.exit(),
+            }
         }
     }
 
@@ -108,18 +114,43 @@ impl Bridge {
         if let Ending::Draining { timer, .. } = self.ending {
             self.disarm(Some(timer));
         }
-        self.ending = Ending::Farewell;
+        self.end_approvals();
         for id in self.calls.ids() {
-            self.conclude(id, Failure::Ending);
+            if self
+                .calls
+                .get(id)
+                .is_some_and(|call| !matches!(call.asker, Asker::Nobody))
+            {
+                self.conclude(id, Failure::Ending);
+            }
         }
+        self.ending = Ending::Farewell;
         for id in self.tasks.ids() {
-            self.abort(id);
+            let last_words = |call| matches!(self.calls.get(call), Some(call) if matches!(call.asker, Asker::Nobody));
+            let kept = self
+                .tasks
+                .get(id)
+                .and_then(Task::call)
+                .is_some_and(last_words);
+            if !kept {
+                self.abort(id);
+            }
         }
         self.disarm(self.session.stream.reopen);
         self.session.stream.reopen = None;
+        self.say_offline();
+        let farewell = self.config.limits.farewell;
+        self.after(farewell / 2, Timer::Delete);
+        self.after(farewell, Timer::Farewell);
+    }
+
+    /// The last words have been said, or have had their time.
+    pub(super) fn give_session_back(&mut self) {
+        for id in self.tasks.ids() {
+            self.abort(id);
+        }
         if let Some(session) = self.session.id.take() {
             self.start(Task::new(Purpose::Delete(session), Lane::Urgent));
-            self.after(self.config.limits.farewell, Timer::Farewell);
         }
     }
 

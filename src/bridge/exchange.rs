@@ -2,7 +2,7 @@
 
 use super::call::{Call, Era, Waiting};
 use super::pool::{self, State};
-use super::task::{Lane, Purpose, Sink, Task, TaskId};
+use super::task::{Lane, Purpose, Sink, Task, TaskId, Tasks};
 use super::{Bridge, Output, Timer};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -12,6 +12,7 @@ use crate::proto::http::exchange::{Event, Exchange};
 use crate::proto::http::request::{Method, RequestHead, is_header_value};
 use crate::proto::http::response::ResponseHead;
 use crate::proto::transport::{Close, CloseCause, ConnId};
+use crate::proto::ws;
 
 const ACCEPT_BOTH: &str = "application/json, text/event-stream";
 
@@ -42,8 +43,38 @@ impl Bridge {
             let timer = self.after(self.config.limits.control_timeout, Timer::Task(id));
             self.tasks.get_mut(id).expect("just inserted").timer = Some(timer);
         }
-        self.pool.want(id, lane, must_not_repeat);
+        self.enqueue(id, lane, must_not_repeat);
         id
+    }
+
+    /// Waits for a connection to the workspace, or has one made to another origin.
+    fn enqueue(&mut self, id: TaskId, lane: Lane, fresh: bool) {
+        let own = &self.config.endpoint;
+        let target = self.tasks.get(id).and_then(|task| task.target.as_ref());
+        match target.filter(|target| !target.same_origin(own)).cloned() {
+            None => self.pool.want(id, lane, fresh),
+            Some(target) => {
+                let conn = self.pool.dial_for(id, lane);
+                self.out.push_back(Output::Connect(conn, target));
+                if let Some(task) = self.tasks.get_mut(id) {
+                    task.conn = Some(conn);
+                }
+            }
+        }
+    }
+
+    /// The reader of an exchange's response.
+    fn exchange_for(tasks: &Tasks, max_head: usize, id: TaskId) -> Exchange {
+        let upgrade = matches!(
+            tasks.get(id).map(|task| &task.purpose),
+            Some(Purpose::Upgrade(_))
+        );
+        let exchange = Exchange::new(Method::Post, max_head);
+        if upgrade {
+            exchange.for_upgrade()
+        } else {
+            exchange
+        }
     }
 
     fn is_hosts(&self, task: &Task) -> bool {
@@ -56,7 +87,10 @@ impl Bridge {
     fn is_replayable(&self, task: &Task) -> bool {
         match &task.purpose {
             Purpose::Request(call) => self.calls.get(*call).is_some_and(Call::is_safe),
-            Purpose::EventStream | Purpose::Resume(_) => true,
+            Purpose::EventStream
+            | Purpose::Resume(_)
+            | Purpose::Upgrade(_)
+            | Purpose::Status(_) => true,
             Purpose::Notice { .. } | Purpose::Delete(_) => false,
         }
     }
@@ -70,7 +104,8 @@ impl Bridge {
     pub(super) fn pump(&mut self) {
         loop {
             let limits = &self.config.limits;
-            let exchange = || Exchange::new(Method::Post, limits.head_max_bytes);
+            let (tasks, max_head) = (&self.tasks, limits.head_max_bytes);
+            let exchange = |id| Self::exchange_for(tasks, max_head, id);
             let Some((task, conn, reused)) = self.pool.pair(self.now.mono, limits, exchange) else {
                 break;
             };
@@ -99,7 +134,10 @@ impl Bridge {
         let endpoint = task.target.as_ref().unwrap_or(&self.config.endpoint);
         let method = match task.purpose {
             Purpose::Request(_) | Purpose::Notice { .. } => Method::Post,
-            Purpose::EventStream | Purpose::Resume(_) => Method::Get,
+            Purpose::EventStream
+            | Purpose::Resume(_)
+            | Purpose::Upgrade(_)
+            | Purpose::Status(_) => Method::Get,
             Purpose::Delete(_) => Method::Delete,
         };
         let mut head = RequestHead::new(method, endpoint.target(), &endpoint.host_header());
@@ -145,6 +183,16 @@ impl Bridge {
                 write_last_event_id(&mut head, last);
                 head.finish(None)
             }
+            Purpose::Upgrade(_) => {
+                ws::write_upgrade(&mut head, &task.upgrade_key);
+                // Messages for one bridge find it by this.
+                head.header("X-Aerostack-Bridge-Id", &self.bridge_id());
+                head.finish(None)
+            }
+            Purpose::Status(_) => {
+                head.header("Accept", "application/json");
+                head.finish(None)
+            }
             Purpose::Delete(session) => {
                 head.header("Mcp-Session-Id", session);
                 if let Some(version) = &self.session.version {
@@ -167,7 +215,12 @@ impl Bridge {
     }
 
     pub(super) fn connected(&mut self, conn: ConnId) {
-        self.pool.connected(conn, self.now.mono);
+        let (tasks, max_head) = (&self.tasks, self.config.limits.head_max_bytes);
+        let exchange = |id| Self::exchange_for(tasks, max_head, id);
+        match self.pool.begin(conn, exchange) {
+            Some(task) => self.transmit(task, conn, false),
+            None => self.pool.connected(conn, self.now.mono),
+        }
     }
 
     pub(super) fn sent(&mut self, conn: ConnId) {
@@ -187,14 +240,20 @@ impl Bridge {
 
     pub(super) fn received(&mut self, conn: ConnId, mut bytes: &[u8]) {
         while let Some(entry) = self.pool.get_mut(conn) {
-            let State::Busy { task, exchange, .. } = &mut entry.state else {
-                // Nobody asked for these bytes: the connection is out of step (P19).
-                if !bytes.is_empty() {
-                    self.close(conn);
+            let (task, exchange) = match &mut entry.state {
+                State::Busy { task, exchange, .. } => (*task, exchange),
+                State::Upgraded { watch } => {
+                    let watch = *watch;
+                    return self.socket_bytes(watch, bytes);
                 }
-                return;
+                // Nobody asked for these bytes: the connection is out of step (P19).
+                State::Idle { .. } | State::Dialing | State::DialingFor { .. } => {
+                    if !bytes.is_empty() {
+                        self.close(conn);
+                    }
+                    return;
+                }
             };
-            let task = *task;
             match exchange.feed(&mut bytes) {
                 Ok(Some(Event::Head(head))) => self.head(task, head),
                 Ok(Some(Event::Data(data))) => self.data(task, data),
@@ -202,7 +261,7 @@ impl Bridge {
                     self.release(conn, task, reusable && bytes.is_empty());
                     self.end(task);
                 }
-                Ok(Some(Event::Upgraded(_))) => self.close(conn),
+                Ok(Some(Event::Upgraded(head))) => self.upgraded(conn, task, &head),
                 Ok(None) => break,
                 Err(error) => {
                     self.close(conn);
@@ -226,7 +285,9 @@ impl Bridge {
     }
 
     fn release(&mut self, conn: ConnId, task: TaskId, reusable: bool) {
-        if !reusable || self.ending.is_over() {
+        let foreign = self.tasks.get(task).and_then(|task| task.target.as_ref());
+        let foreign = foreign.is_some_and(|target| !target.same_origin(&self.config.endpoint));
+        if !reusable || foreign || self.ending.is_over() {
             return self.close(conn);
         }
         let keep = self
@@ -250,6 +311,8 @@ impl Bridge {
         };
         match entry.state {
             State::Idle { .. } => {}
+            State::Upgraded { watch } => self.socket_lost(watch),
+            State::DialingFor { task, .. } => self.fail(task, Failure::Connect(close)),
             State::Dialing => match self.pool.take_waiting() {
                 Some(task) => self.fail(task, Failure::Connect(close)),
                 None => self.log(Level::Debug, || {
@@ -288,7 +351,7 @@ impl Bridge {
         });
         // Its idle siblings are no better.
         self.drop_idle();
-        self.pool.want(id, lane, true);
+        self.enqueue(id, lane, true);
         true
     }
 
@@ -357,6 +420,8 @@ impl Bridge {
                 self.notice_failed(kind, era, message, retries, failure);
             }
             Purpose::EventStream => self.stream_ended(task.delivered),
+            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Status(watch) => self.polled(watch, None),
             Purpose::Delete(_) => {}
         }
     }
@@ -383,7 +448,7 @@ impl Bridge {
         if let Some(call) = call.and_then(|call| self.calls.get_mut(call)) {
             call.waiting = Waiting::Exchange(id);
         }
-        self.pool.want(id, lane, fresh);
+        self.enqueue(id, lane, fresh);
     }
 
     /// The token never goes to another origin (I10), nor back to http.

@@ -308,7 +308,10 @@ impl Bridge {
         let Some(call) = self.calls.get(waiting) else {
             return;
         };
-        let meta = own_meta(&call.message);
+        let meta = match jsonrpc::parse(&call.message) {
+            Ok(Parsed::One(message)) => own_meta(&message),
+            _ => return,
+        };
         let cursor = cursor
             .map(|cursor| format!(",\"cursor\":{cursor}"))
             .unwrap_or_default();
@@ -359,10 +362,7 @@ fn next_cursor(result: &str) -> Option<&str> {
 }
 
 /// The `_meta` of a modern request, without what belongs to that request alone.
-fn own_meta(message: &[u8]) -> String {
-    let Ok(Parsed::One(message)) = jsonrpc::parse(message) else {
-        return "{}".to_owned();
-    };
+pub(super) fn own_meta(message: &Message<'_>) -> String {
     let meta = Params::peek(message.params)
         .meta
         .map_or("{}", RawValue::get);
@@ -456,9 +456,9 @@ mod tests {
 
     #[test]
     fn own_requests_take_the_hosts_metadata_without_its_progress_token() {
-        let message = br#"{"id":1,"method":"x","params":{"_meta":{"progressToken":5,"io.modelcontextprotocol/clientInfo":{"name":"h"}}}}"#;
+        let message = r#"{"id":1,"method":"x","params":{"_meta":{"progressToken":5,"io.modelcontextprotocol/clientInfo":{"name":"h"}}}}"#;
         assert_eq!(
-            own_meta(message),
+            own_meta(&jsonrpc::parse_one(message).expect("a message")),
             r#"{"io.modelcontextprotocol/clientInfo":{"name":"h"}}"#
         );
     }

@@ -6,6 +6,7 @@ use super::task::{Lane, NoticeKind, Purpose, Task};
 use super::{Bridge, Timer};
 use crate::failure::Failure;
 use crate::log::Level;
+use crate::proto::aerostack::Offer;
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Meta, Params, Parsed};
 use crate::proto::line::Line;
 use std::time::Duration;
@@ -104,6 +105,8 @@ impl Bridge {
                 "server/discover" | "subscriptions/listen"
             );
         let era = if modern { Era::Modern } else { Era::Legacy };
+        // Without a workspace there is nobody to notify; what matters is remembered.
+        let deaf = self.offline.is_some() && era == Era::Legacy;
         match message.kind {
             Kind::Request => self.request(message, &params, era, batch),
             Kind::Notification => match message.method.as_ref() {
@@ -111,8 +114,10 @@ impl Bridge {
                 "notifications/initialized" if era == Era::Legacy => {
                     self.host_initialized(message.text)
                 }
+                _ if deaf => {}
                 _ => self.notify(message.text.as_bytes().to_vec(), era),
             },
+            Kind::Response if deaf => {}
             // The host's answer to a request of the workspace: a POST of its own (H6).
             Kind::Response => self.notify(message.text.as_bytes().to_vec(), Era::Legacy),
         }
@@ -150,9 +155,46 @@ impl Bridge {
             format!("{label} (id {raw_id}) from the host")
         });
         self.arm_deadline(id);
+        self.presence.calls_total += u64::from(message.method == "tools/call");
+        match era {
+            Era::Modern => self.modern_request(message, params),
+            Era::Legacy => self.remember_setting(&message.method, message.params, params),
+        }
         match message.method.as_ref() {
-            "initialize" if era == Era::Legacy => self.host_initialize(id),
+            "initialize" if era == Era::Legacy => self.host_initialize(id, params),
+            _ if self.answer_locally(id, params, era) || self.reattach(id) => {}
             _ => self.launch(id),
+        }
+    }
+
+    /// A modern host has no handshake: its first requests say who it is, and that it works.
+    fn modern_request(&mut self, message: &Message<'_>, params: &Params<'_>) {
+        if self.modern_meta.is_none() {
+            self.modern_meta = Some(super::headers::own_meta(message));
+            self.meet_client(Meta::peek(params.meta).client_info.map(|raw| raw.get()));
+        }
+        if message.method == "server/discover" {
+            return;
+        }
+        if self.workspace_asked {
+            self.begin_presence();
+            self.begin_chat();
+        } else if self.config.builtins_always() && !std::mem::replace(&mut self.discovering, true) {
+            self.ask_workspace(Asker::Discover, "server/discover", "{}");
+        }
+    }
+
+    /// The answer to a `server/discover`, the host's or our own.
+    pub(super) fn discovered(&mut self, answer: &[u8]) {
+        let Ok(Parsed::One(message)) = jsonrpc::parse(answer) else {
+            return;
+        };
+        let Some(result) = message.result else { return };
+        self.workspace = Offer::of_result(result);
+        self.workspace_asked = true;
+        if self.discovering {
+            self.begin_presence();
+            self.begin_chat();
         }
     }
 
@@ -242,13 +284,17 @@ impl Bridge {
         let raw = params.request_id.expect("a target was found by it").get();
         let place = jsonrpc::range_in(message.text, raw);
         let cancel = jsonrpc::splice(message.text, &[(place, call.id_on_wire())]);
+        let reason = params
+            .reason
+            .and_then(|raw| jsonrpc::string(raw.get()))
+            .unwrap_or_default();
         self.log(Level::Debug, || format!("{label} cancelled by the host"));
-        self.withdraw(id, cancel);
+        self.withdraw(id, cancel, &reason);
     }
 
     /// Takes a request back: unsent ones vanish, modern ones lose their stream (C1), legacy ones are
     /// followed by `cancel` (C2). No answer is written.
-    pub(super) fn withdraw(&mut self, id: CallId, cancel: Vec<u8>) {
+    pub(super) fn withdraw(&mut self, id: CallId, cancel: Vec<u8>, reason: &str) {
         let Some(call) = self.forget_call(id) else {
             return;
         };
@@ -258,6 +304,8 @@ impl Bridge {
         match call.waiting {
             Waiting::Exchange(task) => self.withdraw_exchange(task, call.era, cancel),
             Waiting::Resume(_) => self.notify(cancel, Era::Legacy),
+            Waiting::Approval(watch, _) => self.leave_or_detach(watch, id, reason),
+            Waiting::Local => self.withdraw_local(id, reason),
             // Never sent, or refused: nothing to take back.
             Waiting::Nothing
             | Waiting::Session
@@ -307,11 +355,14 @@ impl Bridge {
         match call.waiting {
             Waiting::Retry(timer) | Waiting::Resume(timer) => self.disarm(Some(timer)),
             Waiting::Nothing
+            | Waiting::Local
             | Waiting::Session
             | Waiting::Exchange(_)
             | Waiting::RateLimit
             | Waiting::Headers
-            | Waiting::Token => {}
+            | Waiting::Token
+            | Waiting::Approval(_, None) => {}
+            Waiting::Approval(_, Some(timer)) => self.disarm(Some(timer)),
         }
         Some(call)
     }

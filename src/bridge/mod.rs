@@ -13,12 +13,21 @@
 //! ending    drain, farewell, exit
 //! ```
 
+mod approval;
+mod approving;
+mod background;
 mod batch;
+mod builtin;
 mod call;
+mod chat;
+mod chatting;
 mod ending;
 mod exchange;
+mod guarding;
 mod headers;
+mod heartbeat;
 mod host;
+mod offline;
 mod opening;
 mod pool;
 mod random;
@@ -27,9 +36,12 @@ mod retry;
 mod session;
 mod task;
 pub mod timer;
+mod watch;
+mod watching;
 
 use crate::config::Config;
 use crate::log::Level;
+use crate::proto::aerostack::Offer;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::line::LineReader;
 use crate::proto::transport::{Close, ConnId, Established};
@@ -40,6 +52,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use task::{TaskId, Tasks};
 use timer::{TimerId, Wheel};
+use watch::WatchId;
 
 /// The two clocks, read once per turn of the reactor.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +137,34 @@ enum Timer {
     RateLimit,
     /// Idle connections grow old.
     Pool,
+    /// An approval's time, its grace, or its time without a host.
+    Approval(WatchId),
+    /// AEROSTACK_APPROVAL_WAIT.
+    ApprovalWait(CallId),
+    /// The next progress notification of a waiting call.
+    Progress(WatchId),
+    /// A socket is opened again.
+    Reconnect(WatchId),
+    /// A socket's ping, or its end.
+    Beat(WatchId),
+    /// A safety poll.
+    Poll(WatchId),
+    /// The host's `initialize` is answered without the workspace.
+    Patience(CallId),
+    /// The workspace is tried again.
+    Knock,
+    /// The next sign of life.
+    Heartbeat,
+    /// A call of the chat tool has waited long enough.
+    ChatWait(CallId),
+    /// Its next progress notification.
+    ChatProgress(CallId),
+    /// The next turn of background work.
+    Background,
     /// The drain is over.
     Drain,
+    /// Whatever else is still to be said, the session is given back.
+    Delete,
     /// The farewell is over.
     Farewell,
 }
@@ -147,6 +186,29 @@ pub struct Bridge {
     session: Session,
     batches: batch::Batches,
     headers: headers::ToolHeaders,
+    watches: watch::Watches,
+    approvals: approval::Approvals,
+    background: background::Background,
+    background_timer: Option<TimerId>,
+    /// What the workspace offers beyond MCP, once it was asked.
+    workspace: Offer,
+    workspace_asked: bool,
+    /// Who is at the other end of stdio.
+    client: Option<heartbeat::Client>,
+    /// A modern host's metadata, for requests of our own.
+    modern_meta: Option<String>,
+    /// Our own `server/discover` was sent.
+    discovering: bool,
+    presence: heartbeat::Presence,
+    chat: chat::Chat,
+    chatting: chatting::Chatting,
+    offline: Option<offline::Offline>,
+    /// The host was shown the built-in tools alone because the workspace did not answer.
+    tools_withheld: bool,
+    hid_tools: bool,
+    told_empty: bool,
+    /// The workspace's clock, as of its last reply.
+    last_date_s: Option<u64>,
     gate: retry::Gate,
     ending: ending::Ending,
     /// Header lines that every request carries.
@@ -163,9 +225,11 @@ impl Bridge {
     /// A bridge for this configuration. `seed` feeds jitter and ids: the same seed and the same
     /// inputs give the same outputs. The first connection is dialled at once, before stdin speaks.
     pub fn new(config: Config, seed: u64, now: Now) -> Self {
+        let mut random = random::Random::new(seed);
+        let presence = heartbeat::Presence::new(random.next(), now.wall_ms);
         let mut bridge = Self {
             now,
-            random: random::Random::new(seed),
+            random,
             out: VecDeque::new(),
             timers: Wheel::new(now.mono),
             lines: LineReader::new(config.limits.line_max_bytes),
@@ -176,6 +240,23 @@ impl Bridge {
             session: Session::new(),
             batches: batch::Batches::default(),
             headers: headers::ToolHeaders::default(),
+            watches: watch::Watches::default(),
+            approvals: approval::Approvals::default(),
+            background: background::Background::default(),
+            background_timer: None,
+            workspace: Offer::default(),
+            workspace_asked: false,
+            client: None,
+            modern_meta: None,
+            discovering: false,
+            presence,
+            chat: chat::Chat::default(),
+            chatting: chatting::Chatting::default(),
+            offline: None,
+            tools_withheld: false,
+            hid_tools: false,
+            told_empty: false,
+            last_date_s: None,
             gate: retry::Gate::default(),
             ending: ending::Ending::No,
             common_headers: exchange::common_headers(&config),
@@ -234,7 +315,20 @@ impl Bridge {
                 Timer::Stream => self.open_stream(),
                 Timer::RateLimit => self.rate_limit_over(),
                 Timer::Pool => self.pool_timer = None,
+                Timer::Approval(watch) => self.approval_time_over(watch),
+                Timer::ApprovalWait(call) => self.approval_wait_over(call),
+                Timer::Progress(watch) => self.report_progress(watch),
+                Timer::Reconnect(watch) => self.open_socket(watch),
+                Timer::Beat(watch) => self.beat(watch),
+                Timer::Poll(watch) => self.poll_now(watch),
+                Timer::Patience(call) => self.patience_over(call),
+                Timer::Knock => self.knock(),
+                Timer::Heartbeat => self.heartbeat_due(),
+                Timer::ChatWait(call) => self.chat_wait_over(call),
+                Timer::ChatProgress(call) => self.chat_progress(call),
+                Timer::Background => self.background_timer = None,
                 Timer::Drain => self.farewell(),
+                Timer::Delete => self.give_session_back(),
                 Timer::Farewell => self.exit(),
             }
         }
@@ -242,6 +336,7 @@ impl Bridge {
 
     /// What follows from any input: connections for who waits, limits, the end.
     fn settle(&mut self) {
+        self.run_background();
         self.end_if_done();
         self.pump();
         self.expire_idle();
@@ -262,6 +357,7 @@ impl Bridge {
                 "the machine slept: connections are renewed".to_owned()
             });
             self.drop_idle();
+            self.wake_watches();
         }
     }
 

@@ -7,27 +7,26 @@ use super::task::{Lane, NoticeKind, Purpose, Sink, Task, TaskId};
 use super::{Bridge, Timer};
 use crate::failure::Failure;
 use crate::log::Level;
-use crate::proto::jsonrpc::{self, Parsed};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use crate::proto::aerostack::Offer;
+use crate::proto::jsonrpc::{self, Params, Parsed};
 use std::time::Duration;
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// What the bridge reads of an InitializeResult.
-#[derive(Deserialize)]
-struct InitializeResult<'a> {
-    #[serde(borrow, default, rename = "protocolVersion")]
-    protocol_version: Option<&'a RawValue>,
-}
-
 impl Bridge {
     /// The host's `initialize`: a second one in a process starts a new session.
-    pub(super) fn host_initialize(&mut self, id: CallId) {
+    pub(super) fn host_initialize(&mut self, id: CallId, params: &Params<'_>) {
         let message = self.calls.get(id).map(|call| call.message.clone());
         self.end_session(Phase::Opening);
+        if let Some(offline) = self.offline.take() {
+            self.forget_offline(offline);
+        }
         self.session.initialize = message;
         self.session.initialized = None;
+        self.meet_client(params.client_info.map(|raw| raw.get()));
+        if self.config.builtins_always() {
+            self.after(self.config.limits.initialize_patience, Timer::Patience(id));
+        }
         self.launch(id);
     }
 
@@ -38,8 +37,64 @@ impl Bridge {
         if let Some(task) = stream.task {
             self.abort(task);
         }
+        self.park_unsent();
         if let Some(old) = self.session.begin(next) {
             self.start(Task::new(Purpose::Delete(old), Lane::Urgent));
+        }
+        self.recall();
+    }
+
+    /// The session is closed from here on: what still waits for a connection waits for it.
+    fn recall(&mut self) {
+        for id in self.tasks.ids() {
+            let Some(task) = self.tasks.get(id).filter(|task| task.conn.is_none()) else {
+                continue;
+            };
+            let parked = match &task.purpose {
+                Purpose::Request(call) => match self.calls.get_mut(*call) {
+                    Some(entry) if entry.era == Era::Legacy && &*entry.method != "initialize" => {
+                        entry.waiting = Waiting::Session;
+                        Parked::Call(*call)
+                    }
+                    _ => continue,
+                },
+                Purpose::Notice {
+                    kind: NoticeKind::Other,
+                    era: Era::Legacy,
+                    message,
+                    ..
+                } => Parked::Notice(message.clone()),
+                _ => continue,
+            };
+            self.abort(id);
+            self.session.parked.push_back(parked);
+        }
+    }
+
+    /// What still waits for a connection waits for the next session: it would leave without any.
+    fn park_unsent(&mut self) {
+        for id in self.tasks.ids() {
+            let unsent = self.tasks.get(id).filter(|task| task.conn.is_none());
+            let parked = match unsent.map(|task| &task.purpose) {
+                Some(Purpose::Request(call)) => Parked::Call(*call),
+                Some(Purpose::Notice {
+                    kind: NoticeKind::Other,
+                    era: Era::Legacy,
+                    message,
+                    ..
+                }) => Parked::Notice(message.clone()),
+                _ => continue,
+            };
+            if let Parked::Call(call) = parked {
+                let in_session =
+                    |call: &&mut Call| call.era == Era::Legacy && &*call.method != "initialize";
+                match self.calls.get_mut(call).filter(in_session) {
+                    Some(call) => call.waiting = Waiting::Session,
+                    None => continue,
+                }
+            }
+            self.abort(id);
+            self.session.parked.push_back(parked);
         }
     }
 
@@ -47,6 +102,7 @@ impl Bridge {
         if error.is_some() {
             return self.opening_failed();
         }
+        self.session.told_version = None;
         self.establish(task, answer);
         self.session.phase = Phase::Opened;
         match self.session.initialized.clone() {
@@ -61,15 +117,14 @@ impl Bridge {
     fn establish(&mut self, task: TaskId, answer: &[u8]) {
         let head = self.tasks.get(task).and_then(|task| task.head.as_ref());
         let id = head.and_then(|head| head.session_id.clone());
-        let version = match jsonrpc::parse(answer) {
-            Ok(Parsed::One(message)) => message.result.and_then(|result| {
-                let result: InitializeResult<'_> = serde_json::from_str(result).ok()?;
-                let version = jsonrpc::string(result.protocol_version?.get())?;
-                let visible = version.bytes().all(|byte| byte.is_ascii_graphic());
-                visible.then(|| Box::<str>::from(version.as_ref()))
-            }),
-            _ => None,
-        };
+        let mut version = None;
+        if let Ok(Parsed::One(message)) = jsonrpc::parse(answer)
+            && let Some(result) = message.result
+        {
+            version = protocol_version(result);
+            self.workspace = Offer::of_result(result);
+            self.workspace_asked = true;
+        }
         let named = if id.is_some() {
             "with a session"
         } else {
@@ -81,6 +136,12 @@ impl Bridge {
         self.log(Level::Info, || {
             format!("connected ({named}, protocol {words})")
         });
+        if let (Some(told), Some(came)) = (&self.session.told_version, &version)
+            && told != came
+        {
+            let words = format!("the host was told protocol {told}, the workspace speaks {came}");
+            self.log(Level::Warn, || words);
+        }
         self.session.established(id, version);
     }
 
@@ -109,6 +170,7 @@ impl Bridge {
 
     fn confirm(&mut self, phase: Phase, initialized: Vec<u8>) {
         self.session.phase = phase;
+        self.recall();
         let kind = NoticeKind::Initialized;
         let purpose = Purpose::Notice {
             kind,
@@ -121,8 +183,15 @@ impl Bridge {
 
     /// `initialized` was accepted.
     pub(super) fn session_ready(&mut self) {
+        let again = self.session.phase == Phase::Reopening;
         self.session.phase = Phase::Ready;
         self.open_stream();
+        if again {
+            self.restore_settings();
+            self.come_online();
+        }
+        self.begin_presence();
+        self.begin_chat();
         self.unpark();
     }
 
@@ -206,6 +275,7 @@ impl Bridge {
     /// Those who wait hear it; the next request tries again.
     pub(super) fn reopen_failed(&mut self, words: String) {
         self.session.phase = Phase::Lost;
+        self.knocked_in_vain(&words);
         for parked in std::mem::take(&mut self.session.parked) {
             if let Parked::Call(id) = parked {
                 self.conclude(id, Failure::SessionLost(words.clone()));
@@ -345,4 +415,11 @@ impl Bridge {
     pub(super) fn resume_failed(&mut self, id: CallId, failure: Failure) {
         self.stream_broke(id, failure, false);
     }
+}
+
+/// `protocolVersion` of an InitializeResult, if it can stand in a header.
+fn protocol_version(result: &str) -> Option<Box<str>> {
+    let version = jsonrpc::string(jsonrpc::member(result, "protocolVersion")?)?;
+    let visible = version.bytes().all(|byte| byte.is_ascii_graphic());
+    visible.then(|| version.as_ref().into())
 }

@@ -5,6 +5,7 @@
 //! is not known here.
 
 use super::task::{Lane, TaskId};
+use super::watch::WatchId;
 use crate::config::Limits;
 use crate::proto::http::exchange::Exchange;
 use crate::proto::transport::ConnId;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 pub(super) enum State {
     /// Being made, for whichever waiting exchange is next.
     Dialing,
+    /// Being made to another origin, for this exchange alone.
+    DialingFor { task: TaskId, lane: Lane },
     /// Waiting for its next exchange.
     Idle {
         since: Instant,
@@ -27,6 +30,8 @@ pub(super) enum State {
         lane: Lane,
         exchange: Box<Exchange>,
     },
+    /// A WebSocket.
+    Upgraded { watch: WatchId },
 }
 
 /// A connection.
@@ -85,7 +90,7 @@ impl Pool {
         &mut self,
         now: Instant,
         limits: &Limits,
-        exchange: impl FnOnce() -> Exchange,
+        exchange: impl FnOnce(TaskId) -> Exchange,
     ) -> Option<(TaskId, ConnId, bool)> {
         let (queue, at) = self.pairable(now, limits)?;
         let wanted = match queue {
@@ -94,7 +99,7 @@ impl Pool {
         }?;
         let id = self.idle.remove(at);
         let conn = self.conns.get_mut(&id).expect("idle connections exist");
-        let exchange = Box::new(exchange());
+        let exchange = Box::new(exchange(wanted.task));
         conn.state = State::Busy {
             task: wanted.task,
             lane: wanted.lane,
@@ -170,6 +175,49 @@ impl Pool {
         id
     }
 
+    /// A connection to another origin, for one exchange and never kept.
+    pub(super) fn dial_for(&mut self, task: TaskId, lane: Lane) -> ConnId {
+        self.next += 1;
+        let id = ConnId(self.next);
+        self.streams += usize::from(lane == Lane::Stream);
+        let state = State::DialingFor { task, lane };
+        self.conns.insert(
+            id,
+            Conn {
+                state,
+                served: 0,
+                paused: false,
+            },
+        );
+        id
+    }
+
+    /// The connection was made for one exchange: that is under way from here on.
+    pub(super) fn begin(
+        &mut self,
+        id: ConnId,
+        exchange: impl FnOnce(TaskId) -> Exchange,
+    ) -> Option<TaskId> {
+        let conn = self.conns.get_mut(&id)?;
+        let State::DialingFor { task, lane } = conn.state else {
+            return None;
+        };
+        let exchange = Box::new(exchange(task));
+        conn.state = State::Busy {
+            task,
+            lane,
+            exchange,
+        };
+        Some(task)
+    }
+
+    /// The exchange has ended in an upgrade: the connection is a WebSocket.
+    pub(super) fn upgrade(&mut self, id: ConnId, watch: WatchId) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.state = State::Upgraded { watch };
+        }
+    }
+
     /// The connection is ready.
     pub(super) fn connected(&mut self, id: ConnId, now: Instant) {
         if let Some(conn) = self.conns.get_mut(&id) {
@@ -206,10 +254,14 @@ impl Pool {
         match conn.state {
             State::Dialing => self.dialing -= 1,
             State::Idle { .. } => self.idle.retain(|idle| *idle != id),
-            State::Busy {
+            State::Upgraded { .. }
+            | State::DialingFor {
+                lane: Lane::Stream, ..
+            }
+            | State::Busy {
                 lane: Lane::Stream, ..
             } => self.streams -= 1,
-            State::Busy { .. } => {}
+            State::Busy { .. } | State::DialingFor { .. } => {}
         }
         Some(conn)
     }

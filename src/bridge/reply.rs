@@ -5,6 +5,7 @@ use super::call::{Asker, CallId, Era, Waiting};
 use super::task::{Purpose, Sink, Task, TaskId};
 use crate::failure::Failure;
 use crate::log::Level;
+use crate::proto::aerostack::APPROVAL_NEEDED;
 use crate::proto::http::response::{Content, ResponseHead};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Parsed};
 use crate::proto::sse::EventStream;
@@ -62,6 +63,7 @@ impl Bridge {
             }
         };
         let opened = matches!(task.sink, Sink::Events(_));
+        self.last_date_s = head.date_s.or(self.last_date_s);
         task.head = Some(Box::new(head));
         if opened && matches!(task.purpose, Purpose::EventStream) {
             self.stream_opened();
@@ -225,7 +227,10 @@ impl Bridge {
         error: Option<i64>,
     ) {
         if error == Some(HEADER_MISMATCH) && self.learn_headers(id, &bytes) {
-            return;
+            return self.leave_stream(task);
+        }
+        if error == Some(APPROVAL_NEEDED) && self.approval_needed(id, &bytes) {
+            return self.leave_stream(task);
         }
         let Some(call) = self.calls.get(id) else {
             return;
@@ -240,16 +245,41 @@ impl Bridge {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let bytes = match (call.method.as_ref(), call.era, error) {
-            ("tools/list", Era::Modern, None) => self.tools_listed(bytes),
+        let (method, hosts, era) = (call.method.as_ref(), call.is_hosts(), call.era);
+        let bytes = match (method, era, error) {
+            ("initialize", Era::Legacy, None) if hosts => self.adapt_initialize(bytes),
+            ("tools/list", Era::Modern, None) if hosts => {
+                let bytes = self.tools_listed(bytes);
+                self.with_builtins(id, bytes, None)
+            }
+            ("tools/list", _, _) if hosts => self.with_builtins(id, bytes, error),
+            ("tools/call", _, None) if hosts => self.with_hint(bytes),
+            ("server/discover", Era::Modern, None) if hosts => {
+                self.discovered(&bytes);
+                bytes
+            }
             _ => bytes,
         };
+        if error.is_none() && std::mem::take(&mut self.tools_withheld) {
+            self.write_line(jsonrpc::notification(
+                "notifications/tools/list_changed",
+                None,
+            ));
+        }
         let bytes = if exact {
             bytes
         } else {
             self.with_hosts_id(id, bytes)
         };
         self.complete(id, bytes);
+    }
+
+    /// The exchange has answered. "The response SHOULD end the stream": it need not (H5).
+    fn leave_stream(&mut self, task: TaskId) {
+        match self.tasks.get(task) {
+            Some(Task { conn: Some(_), .. }) => self.linger(task),
+            _ => self.abort(task),
+        }
     }
 
     /// The answer with the id that the asker gave, as it was written (C3).
@@ -269,17 +299,18 @@ impl Bridge {
             return;
         };
         if let Waiting::Exchange(task) = call.waiting {
-            // "The response SHOULD end the stream": it need not (H5).
-            if self.tasks.get(task).is_some_and(|task| task.conn.is_some()) {
-                self.linger(task);
-            } else {
-                self.abort(task);
-            }
+            self.leave_stream(task);
         }
         match call.asker {
             Asker::Host(batch) => self.answer_host(batch, answer),
             Asker::Headers(waiting) => self.headers_learnt(waiting, &answer),
-            Asker::Reopening => {}
+            Asker::Poll(watch) => self.polled(watch, Some(&answer)),
+            Asker::Guardian(host) => self.guardian_answered(host, &answer),
+            Asker::ChatPoll => self.chat_polled(&answer),
+            Asker::Chat(host) => self.chat_answered(host, &answer),
+            Asker::Heartbeat => self.heartbeat_answered(&answer),
+            Asker::Discover => self.discovered(&answer),
+            Asker::Reopening | Asker::Nobody => {}
         }
     }
 
@@ -334,6 +365,9 @@ impl Bridge {
             // A success, but no event stream.
             Purpose::EventStream => self.stream_refused(head.status, task.session),
             Purpose::Resume(call) => self.resume_refused(call, head.status),
+            // A success, but no WebSocket.
+            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Status(watch) => self.polled(watch, Some(&body)),
             Purpose::Delete(_) => {}
         }
     }
@@ -352,6 +386,8 @@ impl Bridge {
             }
             Purpose::Notice { kind, .. } => self.notice_accepted(kind),
             Purpose::EventStream => self.stream_ended(task.delivered),
+            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Status(watch) => self.polled(watch, None),
             Purpose::Delete(_) => {}
         }
     }

@@ -57,6 +57,8 @@ impl Bridge {
             }
             Purpose::EventStream => self.stream_refused(head.status, session),
             Purpose::Resume(call) => self.resume_refused(call, head.status),
+            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Status(watch) => self.polled(watch, None),
             Purpose::Delete(_) => {}
         }
     }
@@ -270,12 +272,19 @@ impl Bridge {
         {
             return self.complete(id, held);
         }
+        if self.shows_builtins_alone(id, &failure) {
+            return;
+        }
         let Some(call) = self.calls.get(id) else {
             return;
         };
         let (label, origin) = (call.label(), self.config.endpoint.origin());
         let opens = &*call.method == "initialize";
         match call.asker.clone() {
+            Asker::Host(_) if self.hides(id, &failure) => {
+                self.calls.get_mut(id).expect("just looked up").waiting = Waiting::Nothing;
+                self.start_offline(id, failure.words(&origin));
+            }
             Asker::Host(_) => {
                 let message = failure.message(&label, &origin);
                 let answer =
@@ -293,6 +302,24 @@ impl Bridge {
             Asker::Headers(waiting) => {
                 self.forget_call(id);
                 self.conclude(waiting, failure);
+            }
+            Asker::Guardian(host) => {
+                let words = failure.words(&origin);
+                self.forget_call(id);
+                self.guardian_failed(host, &words);
+            }
+            Asker::Chat(host) => {
+                let words = failure.words(&origin);
+                self.forget_call(id);
+                self.chat_failed(host, &words);
+            }
+            asker @ (Asker::Poll(_)
+            | Asker::ChatPoll
+            | Asker::Heartbeat
+            | Asker::Discover
+            | Asker::Nobody) => {
+                self.forget_call(id);
+                self.own_request_failed(&asker, &failure);
             }
         }
     }
@@ -318,7 +345,15 @@ impl Bridge {
         );
         let batch = match call.asker {
             Asker::Host(batch) => batch,
-            Asker::Reopening | Asker::Headers(_) => return self.conclude(id, failure),
+            Asker::Reopening
+            | Asker::Headers(_)
+            | Asker::Poll(_)
+            | Asker::Guardian(_)
+            | Asker::ChatPoll
+            | Asker::Chat(_)
+            | Asker::Heartbeat
+            | Asker::Discover
+            | Asker::Nobody => return self.conclude(id, failure),
         };
         // "Issue a cancellation notification for that request and stop waiting" (L25#timeouts).
         let params = format!(
@@ -332,10 +367,8 @@ impl Bridge {
         } else {
             self.write_line(answer);
         }
-        self.withdraw(
-            id,
-            jsonrpc::notification("notifications/cancelled", Some(&params)),
-        );
+        let cancel = jsonrpc::notification("notifications/cancelled", Some(&params));
+        self.withdraw(id, cancel, "time-out");
     }
 
     #[allow(

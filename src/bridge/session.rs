@@ -6,7 +6,7 @@
 use super::call::CallId;
 use super::task::TaskId;
 use super::timer::TimerId;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Where the handshake stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,12 @@ pub(super) struct Session {
     pub(super) initialize: Option<Vec<u8>>,
     /// The host's `initialized`.
     pub(super) initialized: Option<Vec<u8>>,
+    /// The version that the host was told, where the gateway answered it itself.
+    pub(super) told_version: Option<Box<str>>,
+    /// Params of the host's last `logging/setLevel`.
+    pub(super) log_level: Option<String>,
+    /// URIs that the host subscribed to, raw JSON.
+    pub(super) subscriptions: BTreeSet<Box<str>>,
     pub(super) stream: Stream,
     pub(super) parked: VecDeque<Parked>,
 }
@@ -74,6 +80,9 @@ impl Session {
             version: None,
             initialize: None,
             initialized: None,
+            told_version: None,
+            log_level: None,
+            subscriptions: BTreeSet::new(),
             stream: Stream::default(),
             parked: VecDeque::new(),
         }
@@ -88,10 +97,17 @@ impl Session {
         }
     }
 
+    /// True once the host has begun a session.
+    pub(super) fn is_begun(&self) -> bool {
+        self.phase != Phase::None
+    }
+
     /// A handshake begins: what belonged to the session before is forgotten. Returns the id of the
     /// session that ends.
     pub(super) fn begin(&mut self, phase: Phase) -> Option<Box<str>> {
         self.phase = phase;
+        // From here on: a 404 that comes while the new session is opened is the old one's.
+        self.generation += 1;
         self.version = None;
         self.stream = Stream::default();
         self.id.take()
@@ -99,7 +115,6 @@ impl Session {
 
     /// The workspace has answered `initialize`.
     pub(super) fn established(&mut self, id: Option<Box<str>>, version: Option<Box<str>>) {
-        self.generation += 1;
         self.id = id;
         self.version = version;
     }

@@ -2,6 +2,7 @@
 
 use super::call::{CallId, Era};
 use super::timer::TimerId;
+use super::watch::WatchId;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::http::response::ResponseHead;
 use crate::proto::sse::EventStream;
@@ -48,6 +49,10 @@ pub(super) enum Purpose {
     EventStream,
     /// GET: the rest of a request's stream (H10).
     Resume(CallId),
+    /// GET: the WebSocket of a watch.
+    Upgrade(WatchId),
+    /// GET: the state of an approval at the URL that the workspace named.
+    Status(WatchId),
     /// DELETE of the named session (H14).
     Delete(Box<str>),
 }
@@ -91,6 +96,8 @@ pub(super) struct Task {
     pub(super) timer: Option<TimerId>,
     /// An answer with another id came.
     pub(super) wrong_id: bool,
+    /// `Sec-WebSocket-Key` of an upgrade.
+    pub(super) upgrade_key: String,
     /// A legacy cancel that follows once the request has left.
     pub(super) cancel: Option<Vec<u8>>,
 }
@@ -112,6 +119,7 @@ impl Task {
             delivered: false,
             timer: None,
             wrong_id: false,
+            upgrade_key: String::new(),
             cancel: None,
         }
     }
@@ -120,7 +128,11 @@ impl Task {
     pub(super) fn call(&self) -> Option<CallId> {
         match self.purpose {
             Purpose::Request(call) | Purpose::Resume(call) => Some(call),
-            Purpose::Notice { .. } | Purpose::EventStream | Purpose::Delete(_) => None,
+            Purpose::Notice { .. }
+            | Purpose::EventStream
+            | Purpose::Upgrade(_)
+            | Purpose::Status(_)
+            | Purpose::Delete(_) => None,
         }
     }
 }

@@ -64,6 +64,37 @@ pub struct Limits {
     pub stream_retry_max: Duration,
     /// Resumptions of one request's stream without any event in between.
     pub resumes_max: u8,
+    /// Approvals with a WebSocket of their own; beyond, the poll serves.
+    pub approval_sockets_max: usize,
+    /// The longest message on an approval's socket: 64 sockets hold at most 64 MiB together. A larger
+    /// outcome is fetched by the poll.
+    pub approval_message_max_bytes: usize,
+    /// The longest message on the chat's socket.
+    pub chat_message_max_bytes: usize,
+    /// A WebSocket's upgrade, from its connection on.
+    pub upgrade_timeout: Duration,
+    /// Between pings on a WebSocket.
+    pub socket_ping: Duration,
+    /// Silence after which a WebSocket counts as dead.
+    pub socket_dead: Duration,
+    /// Between polls of what a WebSocket should have told.
+    pub safety_poll: Duration,
+    /// Between progress notifications of a waiting call.
+    pub progress_every: Duration,
+    /// How long an approval stays open after its host gave up.
+    pub detached: Duration,
+    /// How long the last question after an approval's time may take.
+    pub expiry_grace: Duration,
+    /// Chat messages kept for context.
+    pub chat_messages_max: usize,
+    /// Bytes of such messages, and of one message that is sent.
+    pub chat_max_bytes: usize,
+    /// The longest `wait` of the chat tool.
+    pub chat_wait_max: Duration,
+    /// The longest without progress notifications: hosts give up after 60 s.
+    pub chat_wait_quiet: Duration,
+    /// Resource subscriptions remembered for a session that is opened again.
+    pub subscriptions_max: usize,
     /// stdin has ended: how long answers in flight are still waited for (`--drain-timeout`). Hosts
     /// send SIGTERM two seconds after they closed stdin.
     pub drain: Duration,
@@ -104,6 +135,21 @@ impl Default for Limits {
             stream_retry: Duration::from_secs(1),
             stream_retry_max: Duration::from_secs(30),
             resumes_max: 5,
+            approval_sockets_max: 64,
+            approval_message_max_bytes: 1 << 20,
+            chat_message_max_bytes: 1 << 20,
+            upgrade_timeout: Duration::from_secs(20),
+            socket_ping: Duration::from_secs(20),
+            socket_dead: Duration::from_secs(50),
+            safety_poll: Duration::from_secs(30),
+            progress_every: Duration::from_secs(15),
+            detached: Duration::from_secs(600),
+            expiry_grace: Duration::from_secs(5),
+            chat_messages_max: 200,
+            chat_max_bytes: 64 << 10,
+            chat_wait_max: Duration::from_secs(300),
+            chat_wait_quiet: Duration::from_secs(50),
+            subscriptions_max: 1_024,
             drain: Duration::from_secs(3),
             drain_terminated: Duration::from_millis(900),
             farewell: Duration::from_millis(900),

@@ -7,25 +7,17 @@ use super::dial::{Dial, Step};
 use super::link::{Flush, Link, LinkEvent, Scratch};
 use super::proxy::{self, Answer, Proxy};
 use super::resolve::Addresses;
+use super::socket;
 use super::tls::Tls;
 use super::{ShellLimits, ShellSettings};
 use crate::proto::endpoint::{Endpoint, Scheme};
 use crate::proto::transport::{Close, CloseCause, ConnId, Established, Phase};
+use mio::Registry;
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
-use std::io::{self, ErrorKind};
 use std::mem;
-use std::time::{Duration, Instant};
-
-/// Tokens of one connection differ in these bits: one for each address that is tried.
-const SLOT_BITS: u32 = 4;
-
-/// The connection that a token names. Ids are never reused, so a late event of an old socket finds
-/// nobody (PITFALLS P10).
-pub(crate) fn conn_of(token: Token) -> ConnId {
-    ConnId((token.0 >> SLOT_BITS) as u64)
-}
+use std::net::IpAddr;
+use std::time::Instant;
 
 /// What a connection tells the engine.
 #[derive(Debug)]
@@ -158,15 +150,15 @@ impl Conn {
         );
         match &mut self.state {
             State::Dialing(dialing) => {
-                let slot = event.token().0 & ((1 << SLOT_BITS) - 1);
+                let slot = socket::slot_of(event.token());
                 let Some(index) = dialing.attempts.iter().position(|(own, _)| *own == slot) else {
                     return;
                 };
-                match connected(&dialing.attempts[index].1) {
-                    Ok(false) => {}
-                    Ok(true) => {
+                match socket::connected(&dialing.attempts[index].1) {
+                    Ok(None) => {}
+                    Ok(Some(peer)) => {
                         let (_, stream) = dialing.attempts.swap_remove(index);
-                        self.handle_connected(stream, env);
+                        self.handle_connected(stream, peer, env);
                         if let Some(link) = self.link_mut() {
                             link.handle_ready(flags.0, flags.1, flags.2);
                         }
@@ -232,11 +224,16 @@ impl Conn {
         if let Some(established) = self.set_up(scratch, env) {
             return Some(ConnEvent::Connected(established));
         }
-        if let State::Failed(_) = &self.state {
-            let State::Failed(close) = mem::replace(&mut self.state, State::Gone) else {
-                return None;
-            };
+        if let State::Failed(close) = &self.state {
+            let close = close.clone();
+            self.state = State::Gone;
             return Some(ConnEvent::Closed(close));
+        }
+        if let State::Closing(link) = &mut self.state {
+            if link.discard(scratch) {
+                self.state = State::Gone;
+            }
+            return None;
         }
         let State::Open(link) = &mut self.state else {
             return None;
@@ -318,7 +315,8 @@ impl Conn {
             State::Tunnel(link, _) | State::Handshaking(link) | State::Open(link) => {
                 link.is_ready()
             }
-            State::Resolving | State::Dialing(_) | State::Closing(_) | State::Gone => false,
+            State::Closing(link) => link.wants_discard(),
+            State::Resolving | State::Dialing(_) | State::Gone => false,
         }
     }
 
@@ -337,7 +335,8 @@ impl Conn {
     /// Sends what is queued. True when the last transmission is now with the socket.
     pub(crate) fn flush(&mut self) -> bool {
         if let State::Closing(link) = &mut self.state {
-            if link.close() {
+            link.close();
+            if link.is_over() {
                 self.state = State::Gone;
             }
             return false;
@@ -350,17 +349,22 @@ impl Conn {
         done && is_open && mem::take(&mut self.unreported)
     }
 
-    /// The engine is done with it: sends what is queued and our side's end, then is gone.
+    /// The engine is done with it: sends what is queued and our side's end, and is gone when the
+    /// peer has ended its side, too, or time is up. To drop the socket at once would reset the
+    /// connection as soon as another byte came, and what we sent last would be lost.
     pub(crate) fn close(&mut self, now: Instant) {
         self.state = match mem::replace(&mut self.state, State::Gone) {
             State::Announcing(mut link) | State::Open(mut link) => {
                 self.deadline = Some(now + self.limits.close);
-                if link.close() {
+                link.close();
+                if link.is_over() {
                     State::Gone
                 } else {
                     State::Closing(link)
                 }
             }
+            State::Closing(link) => State::Closing(link),
+            // Nothing of the engine's has been sent.
             _ => State::Gone,
         };
     }
@@ -390,13 +394,8 @@ impl Conn {
                 Step::Start(address) => {
                     let slot = dialing.next_slot;
                     dialing.next_slot += 1;
-                    let token = Token((self.id.0 as usize) << SLOT_BITS | slot);
-                    let open = TcpStream::connect(address).and_then(|mut stream| {
-                        let both = Interest::READABLE | Interest::WRITABLE;
-                        env.registry.register(&mut stream, token, both)?;
-                        Ok(stream)
-                    });
-                    match open {
+                    let token = socket::token(self.id, slot);
+                    match socket::open(address, env.registry, token) {
                         Ok(stream) => dialing.attempts.push((slot, stream)),
                         Err(err) => dialing.dial.handle_failure(err.kind(), env.now),
                     }
@@ -408,20 +407,19 @@ impl Conn {
     }
 
     /// An address has answered: the other attempts are dropped with the state.
-    fn handle_connected(&mut self, stream: TcpStream, env: &mut Env<'_>) {
+    fn handle_connected(&mut self, stream: TcpStream, peer: IpAddr, env: &mut Env<'_>) {
         self.established.connect_us = self.lap(env.now);
-        let peer = stream.peer_addr().map(|peer| peer.ip()).ok();
-        self.established.peer = peer;
+        self.established.peer = Some(peer);
         // A name such as "localhost" is only a name: what counts is who answered, and a proxy on
         // this machine answers for all the world.
-        let is_local = peer.is_some_and(|ip| ip.to_canonical().is_loopback());
+        let is_local = peer.to_canonical().is_loopback();
         if self.endpoint.scheme() == Scheme::Http
             && !self.allow_http
             && (!is_local || self.proxy.is_some())
         {
             return self.fail(CloseCause::NotLoopback, Phase::Connect);
         }
-        if let Err(err) = set_options(&stream) {
+        if let Err(err) = socket::set_options(&stream) {
             return self.fail(CloseCause::Io(err.kind()), Phase::Connect);
         }
         match &self.proxy {
@@ -493,37 +491,3 @@ impl Conn {
         u64::try_from(lap.as_micros()).unwrap_or(u64::MAX)
     }
 }
-
-/// P9: writable is not connected. False: not yet.
-fn connected(stream: &TcpStream) -> io::Result<bool> {
-    if let Some(err) = stream.take_error()? {
-        return Err(err);
-    }
-    match stream.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(err) if err.kind() == ErrorKind::NotConnected => Ok(false),
-        Err(err) => Err(err),
-    }
-}
-
-/// A call has no read time-out, so TCP itself has to find out that the peer is gone: unanswered
-/// bytes within [`USER_TIMEOUT`], silence by probes.
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    use rustix::net::sockopt;
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    #[cfg(target_os = "linux")]
-    {
-        sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-        sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT.as_millis() as u32)?;
-    }
-    Ok(())
-}
-
-/// Silence after which the kernel probes the peer.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
-/// Between unanswered probes; USER_TIMEOUT ends them.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// PITFALLS P18.
-const USER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -112,6 +112,7 @@ fn interleave(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

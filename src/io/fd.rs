@@ -147,6 +147,7 @@ fn refuses_nowait(err: Errno) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;

@@ -74,6 +74,8 @@ pub(crate) struct Link {
     /// Bytes of the last transmission were handed to the socket.
     sent: bool,
     notified: bool,
+    /// Our FIN is out.
+    finished: bool,
 }
 
 /// What [`Link::poll`] found, before anything is borrowed.
@@ -106,6 +108,7 @@ impl Link {
             encrypted: false,
             sent: false,
             notified: false,
+            finished: false,
         }
     }
 
@@ -371,23 +374,37 @@ impl Link {
         }
     }
 
-    /// Ends our side: what is queued, close_notify, FIN. False: call again after a writable event.
-    pub(crate) fn close(&mut self) -> bool {
+    /// Ends our side: what is queued, close_notify, FIN. Call again after a writable event.
+    pub(crate) fn close(&mut self) {
         self.flush();
-        if let Some(tls) = self
-            .tls
-            .as_mut()
-            .filter(|_| self.out.is_empty() && !self.notified)
-        {
+        if !self.out.is_empty() || self.finished {
+            return;
+        }
+        if let Some(tls) = self.tls.as_mut().filter(|_| !self.notified) {
             self.notified = true;
             tls.send_close_notify();
         }
-        if self.flush() == Flush::Blocked {
-            return false;
+        if self.flush() != Flush::Blocked {
+            self.finished = true;
+            // P8: Write, not Both. An error means that the socket is closed already.
+            self.stream.shutdown(Shutdown::Write).ok();
         }
-        // P8: Write, not Both. An error means that the socket is closed already.
-        self.stream.shutdown(Shutdown::Write).ok();
-        true
+    }
+
+    /// Reads what nobody wants any more. True when it is over.
+    pub(crate) fn discard(&mut self, scratch: &mut Scratch<'_>) -> bool {
+        while self.end.is_none() && self.read(scratch).is_some() {}
+        self.is_over()
+    }
+
+    /// Whether `discard` could bring something without a new event.
+    pub(crate) fn wants_discard(&self) -> bool {
+        self.readable && self.end.is_none()
+    }
+
+    /// Whether both sides have ended, or the socket has failed.
+    pub(crate) fn is_over(&self) -> bool {
+        (self.finished && self.end.is_some()) || self.is_broken()
     }
 }
 

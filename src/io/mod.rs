@@ -11,6 +11,7 @@
 //!   names  ─ resolve┘
 //! ```
 
+mod clock;
 mod conn;
 mod dial;
 mod environment;
@@ -22,18 +23,24 @@ mod reactor;
 mod resolve;
 mod roots;
 mod signal;
+mod socket;
 mod stderr;
 mod stdio;
 mod tls;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use crate::bridge::{Bridge, Input, Now, Output};
 use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
 use std::time::{Duration, Instant};
 
+pub use clock::now;
 pub use environment::{Environment, random_seed};
 pub use proxy::Proxy;
-pub use reactor::{now, run};
+pub use reactor::run;
 pub use roots::ExtraRoots;
 pub use tls::TlsSettings;
 

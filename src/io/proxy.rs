@@ -81,6 +81,7 @@ pub(crate) fn answer(bytes: &[u8]) -> Result<Answer, CloseCause> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

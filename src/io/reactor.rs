@@ -1,14 +1,16 @@
 //! The loop: poll, read the clock once, move bytes, hand inputs to the engine, do what it says,
 //! write what was queued, sleep.
 //!
-//! Owns every descriptor and the only clock. It must never decide anything about messages, wait
+//! Owns every descriptor. It must never decide anything about messages, wait
 //! for one source alone, or sleep with something undone.
 
-use super::conn::{Conn, ConnEvent, Env, conn_of};
+use super::clock;
+use super::conn::{Conn, ConnEvent, Env};
 use super::fd::AnyFd;
 use super::link::Scratch;
 use super::resolve::Resolver;
 use super::signal::Signals;
+use super::socket::conn_of;
 use super::stderr::Stderr;
 use super::stdio::{Read, Stdin, Stdout, Written};
 use super::tls::Tls;
@@ -21,7 +23,7 @@ use mio::{Events, Poll, Token};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::mem;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// One read takes at most this much; one buffer serves all sources.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -53,17 +55,12 @@ pub fn run(engine: &mut dyn Engine, settings: ShellSettings) -> u8 {
             reactor.run(engine)
         }
         Err((mut stderr, err)) => {
-            let wall_ms = Clock::now().wall_ms;
+            let wall_ms = clock::now().wall_ms;
             let text = format!("can not start: {err}");
             stderr.line(&crate::log::line(Level::Error, wall_ms, &text));
             EXIT_FAILURE
         }
     }
-}
-
-/// The two clocks, for the engine's beginning.
-pub fn now() -> Now {
-    Clock::now()
 }
 
 /// The process's standard descriptors, or what a test puts in their place.
@@ -95,28 +92,15 @@ pub(crate) struct Reactor {
     /// The token file, as the engine asked for it.
     token: Option<Result<String, String>>,
     exit: Option<u8>,
+    /// How often the poll returned: tests hold that nothing spins.
+    #[cfg(test)]
+    pub(crate) turns: usize,
 }
 
 /// For `--check`, stdout is left alone until something is to be written.
 enum StdoutSlot {
     Unused(Option<AnyFd>),
     Used(Stdout),
-}
-
-/// The only place that reads the clocks.
-struct Clock;
-
-impl Clock {
-    fn now() -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        Now {
-            mono: Instant::now(),
-            wall_ms,
-        }
-    }
 }
 
 impl Reactor {
@@ -138,7 +122,7 @@ impl Reactor {
             poll,
             tls: Tls::new(settings.tls.clone()),
             settings,
-            now: Clock::now(),
+            now: clock::now(),
             scratch: vec![0; SCRATCH_BYTES],
             stdin,
             stdout,
@@ -151,6 +135,8 @@ impl Reactor {
             timed: Vec::new(),
             token: None,
             exit: None,
+            #[cfg(test)]
+            turns: 0,
         })
     }
 
@@ -180,7 +166,11 @@ impl Reactor {
                     return EXIT_FAILURE;
                 }
             }
-            self.now = Clock::now();
+            #[cfg(test)]
+            {
+                self.turns += 1;
+            }
+            self.now = clock::now();
             self.turn(&events, engine);
         }
     }
@@ -200,7 +190,7 @@ impl Reactor {
             .filter_map(deadline)
             .chain(engine.poll_timeout())
             .min()?;
-        Some(first.saturating_duration_since(Clock::now().mono))
+        Some(first.saturating_duration_since(clock::now().mono))
     }
 
     fn turn(&mut self, events: &Events, engine: &mut dyn Engine) {
@@ -288,7 +278,6 @@ impl Reactor {
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.close(self.now.mono);
                     self.mark(id);
-                    self.drop_if_gone(id);
                 }
             }
             Output::PauseStdin => self
@@ -326,11 +315,15 @@ impl Reactor {
         self.mark(id);
     }
 
-    /// Notes what a connection can do without a new event.
+    /// Notes what a connection can do without a new event, or drops it.
     fn mark(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else {
             return;
         };
+        if conn.is_gone() {
+            self.conns.remove(&id);
+            return;
+        }
         let lists = [
             (&mut self.ready, conn.is_ready()),
             (&mut self.dirty, conn.wants_flush()),
@@ -398,7 +391,6 @@ impl Reactor {
         let due: Vec<ConnId> = self.timed.iter().filter(is_due).copied().collect();
         for id in due {
             self.with_conn(id, |conn, env| conn.handle_timeout(env));
-            self.drop_if_gone(id);
         }
         if engine
             .poll_timeout()
@@ -436,11 +428,7 @@ impl Reactor {
         };
         let is_sent = conn.flush();
         // If the socket failed, what the peer had said before is read with the next turn.
-        if conn.is_gone() {
-            self.conns.remove(&id);
-        } else if conn.is_ready() && !self.ready.contains(&id) {
-            self.ready.push(id);
-        }
+        self.mark(id);
         if is_sent {
             self.give(Input::Sent(id), engine);
         }
@@ -464,12 +452,6 @@ impl Reactor {
         }
     }
 
-    fn drop_if_gone(&mut self, id: ConnId) {
-        if self.conns.get(&id).is_some_and(Conn::is_gone) {
-            self.conns.remove(&id);
-        }
-    }
-
     fn log(&mut self, level: Level, text: &str) {
         let line = crate::log::line(level, self.now.wall_ms, text);
         self.stderr.line(&line);
@@ -482,13 +464,13 @@ impl Reactor {
         for conn in self.conns.values_mut() {
             conn.close(self.now.mono);
         }
-        let end = Clock::now().mono + self.settings.limits.exit;
+        let end = clock::now().mono + self.settings.limits.exit;
         loop {
             let StdoutSlot::Used(stdout) = &mut self.stdout else {
                 return;
             };
             stdout.flush(self.poll.registry());
-            let left = end.saturating_duration_since(Clock::now().mono);
+            let left = end.saturating_duration_since(clock::now().mono);
             if stdout.is_empty() || left.is_zero() {
                 return;
             }

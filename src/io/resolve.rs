@@ -158,6 +158,7 @@ fn getaddrinfo(host: &str, port: u16) -> Addresses {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use mio::{Events, Poll};

@@ -8,6 +8,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use memchr::{memchr, memmem};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -250,11 +251,20 @@ fn anchors_in(path: &Path, chain: &Chain<'_>) -> Result<Vec<TrustAnchor<'static>
         base64: Vec::new(),
         der: Vec::new(),
     };
-    while let Some(der) = pem.next_certificate() {
-        let Some(names) = names(der) else { continue };
+    while let Some(body) = pem.next_body() {
+        // Of a bundle's 140 certificates next to none is wanted: the subject, near the beginning,
+        // tells.
+        let subject = match names(pem.decode(body, PREFIX_CHARS)) {
+            Some(names) => names.subject,
+            None => match names(pem.decode(body, usize::MAX)) {
+                Some(names) => names.subject,
+                None => continue,
+            },
+        };
         certificates += 1;
-        if chain.names(names.subject) {
-            roots.add_parsable_certificates([CertificateDer::from(der)]);
+        if chain.names(subject) {
+            let der = CertificateDer::from(pem.decode(body, usize::MAX));
+            roots.add_parsable_certificates([der]);
         }
     }
     match certificates {
@@ -263,48 +273,47 @@ fn anchors_in(path: &Path, chain: &Chain<'_>) -> Result<Vec<TrustAnchor<'static>
     }
 }
 
-/// The certificates of a PEM text (RFC 7468), one buffer for all: a bundle has some 140 of them
-/// and next to none is wanted.
+/// The certificates of a PEM text (RFC 7468), one pair of buffers for all.
 struct Pem<'a> {
     rest: &'a [u8],
     base64: Vec<u8>,
     der: Vec<u8>,
 }
 
-impl Pem<'_> {
-    /// The next certificate that decodes; anything else between the marks is skipped.
-    fn next_certificate(&mut self) -> Option<&[u8]> {
+impl<'a> Pem<'a> {
+    /// What stands between the marks of the next certificate, line ends and all.
+    fn next_body(&mut self) -> Option<&'a [u8]> {
         loop {
-            let begin = find(self.rest, BEGIN)?;
+            let begin = memmem::find(self.rest, BEGIN)?;
             self.rest = &self.rest[begin + BEGIN.len()..];
-            let end = find(self.rest, END)?;
-            let body = &self.rest[..end];
-            self.base64.clear();
-            for line in body.split(|byte| *byte == b'\n') {
-                self.base64.extend_from_slice(line.trim_ascii());
-            }
-            // A second BEGIN before this END: the first certificate was cut off.
-            if self.base64.contains(&b'-') {
-                continue;
-            }
-            self.rest = &self.rest[end + END.len()..];
-            self.der.clear();
-            if STANDARD.decode_vec(&self.base64, &mut self.der).is_ok() {
-                return Some(&self.der);
+            // Base64 has no dash: another mark than END means that the certificate was cut off.
+            let body = &self.rest[..memchr(b'-', self.rest)?];
+            self.rest = &self.rest[body.len()..];
+            if self.rest.starts_with(END) {
+                return Some(body);
             }
         }
     }
-}
 
-/// Where `mark` begins. Marks begin with a dash, of which a PEM text has few.
-fn find(text: &[u8], mark: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let dash = from + text[from..].iter().position(|byte| *byte == b'-')?;
-        if text[dash..].starts_with(mark) {
-            return Some(dash);
+    /// Decodes the body, or little more than its first `chars`; nothing if that fails.
+    fn decode(&mut self, body: &[u8], chars: usize) -> &[u8] {
+        self.base64.clear();
+        self.der.clear();
+        for line in body.split(|byte| *byte == b'\n') {
+            self.base64.extend_from_slice(line.trim_ascii());
+            if self.base64.len() >= chars {
+                break;
+            }
         }
-        from = dash + 1;
+        // Where it was cut, the last group may be cut, too.
+        let groups = self.base64.len() / 4 * 4;
+        if STANDARD
+            .decode_vec(&self.base64[..groups], &mut self.der)
+            .is_err()
+        {
+            self.der.clear();
+        }
+        &self.der
     }
 }
 
@@ -317,8 +326,9 @@ struct Names<'a> {
 /// RFC 5280 section 4.1: tbsCertificate is version (absent in v1), serial number, signature
 /// algorithm, issuer, validity, subject, …
 fn names(certificate: &[u8]) -> Option<Names<'_>> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, tbs, _) = element(certificate)?;
+    // The two outer sequences may go on behind what was decoded.
+    let (_, _, tbs) = header(certificate)?;
+    let (_, _, tbs) = header(tbs)?;
     let (tag, _, mut rest) = element(tbs)?;
     if tag == VERSION {
         (_, _, rest) = element(rest)?;
@@ -332,24 +342,31 @@ fn names(certificate: &[u8]) -> Option<Names<'_>> {
 
 /// One DER element: tag, contents, what follows.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
-    let (len, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81 => rest
-            .split_first()
-            .map(|(len, rest)| (usize::from(*len), rest))?,
-        0x82 => {
-            let (len, rest) = rest.split_first_chunk::<2>()?;
-            (usize::from(u16::from_be_bytes(*len)), rest)
-        }
-        _ => return None,
-    };
+    let (tag, len, rest) = header(der)?;
     let (contents, rest) = rest.split_at_checked(len)?;
     Some((tag, contents, rest))
 }
 
+/// Tag and length of a DER element, and all bytes behind them.
+fn header(der: &[u8]) -> Option<(u8, usize, &[u8])> {
+    let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
+    match first {
+        0..=0x7f => Some((tag, usize::from(first), rest)),
+        0x81 => rest
+            .split_first()
+            .map(|(len, rest)| (tag, usize::from(*len), rest)),
+        0x82 => {
+            let (len, rest) = rest.split_first_chunk::<2>()?;
+            Some((tag, usize::from(u16::from_be_bytes(*len)), rest))
+        }
+        _ => None,
+    }
+}
+
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
+/// As much base64 as holds the names of every certificate in Mozilla's list.
+const PREFIX_CHARS: usize = 700;
 /// `[0] EXPLICIT Version`.
 const VERSION: u8 = 0xa0;
 /// /etc/ssl/certs has some 300 entries.
@@ -358,6 +375,7 @@ const FILES_MAX: usize = 2048;
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -379,15 +397,41 @@ mod tests {
                 der: Vec::new(),
             };
             let mut found = Vec::new();
-            while let Some(der) = pem.next_certificate() {
-                found.push(der.to_vec());
+            while let Some(body) = pem.next_body() {
+                found.push(pem.decode(body, usize::MAX).to_vec());
             }
             found
         };
-        assert_eq!(all(&text), [vec![7; 100], vec![0; 3]]);
+        assert_eq!(all(&text), [vec![7; 100], vec![], vec![0; 3]]);
         for end in 0..text.len() {
             all(&text[..end]);
         }
+    }
+
+    #[test]
+    fn a_prefix_holds_the_names_of_every_public_root() {
+        // The anchors have no certificates here; Debian's bundle has, where it is installed.
+        let Ok(text) = std::fs::read("/etc/ssl/certs/ca-certificates.crt") else {
+            return;
+        };
+        let mut pem = Pem {
+            rest: &text,
+            base64: Vec::new(),
+            der: Vec::new(),
+        };
+        let mut count = 0;
+        while let Some(body) = pem.next_body() {
+            let subject = names(pem.decode(body, PREFIX_CHARS))
+                .unwrap()
+                .subject
+                .to_vec();
+            let der = CertificateDer::from(pem.decode(body, usize::MAX).to_vec());
+            let mut roots = RootCertStore::empty();
+            roots.add(der).unwrap();
+            assert_eq!(roots.roots[0].subject.as_ref(), subject);
+            count += 1;
+        }
+        assert!(count > 0);
     }
 
     #[test]

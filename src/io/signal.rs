@@ -41,6 +41,7 @@ impl Signals {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use mio::{Events, Poll};

@@ -64,6 +64,7 @@ fn floor_char_boundary(text: &str, mut index: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::io::Read;

@@ -140,6 +140,7 @@ fn plain_names(presented: &[String]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use rustls::InvalidMessage;

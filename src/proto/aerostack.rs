@@ -162,6 +162,226 @@ pub fn approval_params(approval_id: &str, reason: Option<&str>, meta: Option<&st
     format!("{{\"approval_id\":{}{reason}{meta}}}", quote(approval_id))
 }
 
+/// What a workspace says of itself in its `initialize` or `server/discover` result.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// It knows these extensions at all.
+    pub known: bool,
+    /// It executes an approval once and answers a repeat with the recorded outcome.
+    pub at_most_once: bool,
+    /// It takes `aerostack/guardian/request`.
+    pub guardian: bool,
+    /// It takes heartbeats.
+    pub heartbeat: bool,
+    /// Seconds between heartbeats.
+    pub heartbeat_s: Option<u64>,
+    /// It has a chat.
+    pub chat: bool,
+    /// Where chat messages are pushed.
+    pub chat_url: Option<String>,
+    /// The workspace's name.
+    pub name: Option<String>,
+    /// Where a person looks after it.
+    pub dashboard_url: Option<String>,
+    /// The token's name.
+    pub token_name: Option<String>,
+    /// The token's role.
+    pub token_role: Option<String>,
+}
+
+impl Offer {
+    /// Reads a raw `result`; a plain server offers nothing.
+    pub fn of_result(raw: &str) -> Offer {
+        serde_json::from_str::<wire::Answer>(raw)
+            .map(Offer::from)
+            .unwrap_or_default()
+    }
+}
+
+/// The shapes of the offer as they are on the wire.
+mod wire {
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    pub(super) struct Answer {
+        #[serde(default)]
+        capabilities: Capabilities,
+        #[serde(default, rename = "_meta")]
+        meta: Meta,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Capabilities {
+        #[serde(default)]
+        experimental: Experimental,
+        #[serde(default)]
+        extensions: Experimental,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Experimental {
+        #[serde(default, alias = "dev.aerostack/workspace")]
+        aerostack: Option<Extensions>,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Extensions {
+        #[serde(default)]
+        approvals: Option<Approvals>,
+        #[serde(default)]
+        guardian: Option<serde::de::IgnoredAny>,
+        #[serde(default)]
+        heartbeat: Option<Heartbeat>,
+        #[serde(default)]
+        chat: Option<Chat>,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Approvals {
+        #[serde(default, alias = "atMostOnce")]
+        at_most_once: bool,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Heartbeat {
+        #[serde(default, alias = "intervalS")]
+        interval_s: Option<u64>,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Chat {
+        #[serde(default, alias = "wsUrl")]
+        ws_url: Option<String>,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Meta {
+        #[serde(default, rename = "dev.aerostack/workspace")]
+        workspace: Workspace,
+        #[serde(default, rename = "dev.aerostack/token")]
+        token: Token,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Workspace {
+        #[serde(default)]
+        slug: Option<String>,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default, alias = "dashboardUrl")]
+        dashboard_url: Option<String>,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct Token {
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        role: Option<String>,
+    }
+
+    impl From<Answer> for super::Offer {
+        fn from(answer: Answer) -> Self {
+            let Capabilities {
+                experimental,
+                extensions,
+            } = answer.capabilities;
+            let offered = experimental.aerostack.or(extensions.aerostack);
+            let known = offered.is_some();
+            let offered = offered.unwrap_or_default();
+            let Meta { workspace, token } = answer.meta;
+            Self {
+                known,
+                at_most_once: offered
+                    .approvals
+                    .is_some_and(|approvals| approvals.at_most_once),
+                guardian: offered.guardian.is_some(),
+                heartbeat: offered.heartbeat.is_some(),
+                heartbeat_s: offered.heartbeat.and_then(|heartbeat| heartbeat.interval_s),
+                chat: offered.chat.is_some(),
+                chat_url: offered.chat.and_then(|chat| chat.ws_url),
+                name: workspace.name.or(workspace.slug),
+                dashboard_url: workspace.dashboard_url,
+                token_name: token.name,
+                token_role: token.role,
+            }
+        }
+    }
+}
+
+/// A chat message.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ChatMessage {
+    /// Names the message in this workspace.
+    pub id: String,
+    /// "user" or "agent".
+    pub from: String,
+    /// What was said.
+    pub text: String,
+    /// Unix seconds.
+    #[serde(default, deserialize_with = "unix_seconds")]
+    pub at: Option<u64>,
+    /// The conversation it belongs to.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// The bridge it is for; `None`: all.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+impl ChatMessage {
+    /// Reads a pushed `{"type":"chat","message":{…}}`.
+    pub fn pushed(raw: &str) -> Option<ChatMessage> {
+        #[derive(Deserialize)]
+        struct Push {
+            message: ChatMessage,
+        }
+        serde_json::from_str::<Push>(raw)
+            .ok()
+            .map(|push| push.message)
+    }
+
+    /// Reads the `result` of `aerostack/chat/messages`; broken messages are left out.
+    pub fn list(raw: &str) -> Vec<ChatMessage> {
+        #[derive(Deserialize)]
+        struct Messages<'a> {
+            #[serde(borrow, default)]
+            messages: Vec<&'a RawValue>,
+        }
+        let list: Option<Messages<'_>> = serde_json::from_str(raw).ok();
+        let messages = list.map(|list| list.messages).unwrap_or_default();
+        messages
+            .iter()
+            .filter_map(|raw| serde_json::from_str(raw.get()).ok())
+            .collect()
+    }
+}
+
+/// What the guardian answers without an approval: `{"decision","note"?}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct GuardianDecision {
+    /// "approved" or "rejected".
+    #[serde(default)]
+    pub decision: String,
+    /// The reviewer's note.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Who decided.
+    #[serde(default, alias = "decidedBy")]
+    pub decided_by: Option<String>,
+}
+
+/// The answer to a heartbeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// Seconds until the next one.
+    #[serde(default, alias = "intervalS")]
+    pub interval_s: Option<u64>,
+    /// Unread chat messages.
+    #[serde(default, alias = "unreadChat")]
+    pub unread_chat: Option<u64>,
+}
+
 /// Unix seconds from a number (seconds) or an RFC 3339 text; anything else is absent.
 fn unix_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
@@ -211,6 +431,39 @@ mod tests {
             ApprovalNeeded::of_error(raw).and_then(|needed| needed.expires_at),
             None
         );
+    }
+
+    #[test]
+    fn offers_are_read_from_both_eras() {
+        let legacy = r#"{"capabilities":{"experimental":{"aerostack":{"approvals":{"at_most_once":true},"guardian":{},
+            "heartbeat":{"interval_s":5},"chat":{"ws_url":"/c"}}}},"_meta":{"dev.aerostack/workspace":{"slug":"s"},
+            "dev.aerostack/token":{"name":"t","role":"editor"}}}"#;
+        let offer = Offer::of_result(legacy);
+        assert!(
+            offer.known && offer.at_most_once && offer.guardian && offer.chat && offer.heartbeat
+        );
+        assert_eq!(
+            (offer.heartbeat_s, offer.name.as_deref()),
+            (Some(5), Some("s"))
+        );
+        let modern = r#"{"capabilities":{"extensions":{"dev.aerostack/workspace":{"guardian":{}},"other":5}}}"#;
+        let offer = Offer::of_result(modern);
+        assert!(offer.known && offer.guardian && !offer.chat && !offer.at_most_once);
+        for plain in [
+            "{}",
+            "[]",
+            r#"{"capabilities":{"tools":{}}}"#,
+            r#"{"capabilities":5}"#,
+        ] {
+            assert_eq!(Offer::of_result(plain), Offer::default(), "{plain}");
+        }
+    }
+
+    #[test]
+    fn broken_chat_messages_do_not_hide_the_others() {
+        let raw = r#"{"messages":[{"id":"1","from":"user","text":"a","at":5},{"id":2},{"id":"3","from":"agent","text":"b"}]}"#;
+        let ids: Vec<String> = ChatMessage::list(raw).into_iter().map(|m| m.id).collect();
+        assert_eq!(ids, ["1", "3"]);
     }
 
     #[test]

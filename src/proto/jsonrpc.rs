@@ -336,6 +336,30 @@ pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> Stri
     text
 }
 
+/// An object with this member set, others as they were; a text that is no object becomes one.
+pub fn set_member(object_text: &str, name: &str, value: &str) -> String {
+    let old = members(object_text).unwrap_or_default();
+    let mut found = false;
+    let mut new = Vec::with_capacity(old.len() + 1);
+    for (old_name, old_value) in &old {
+        let is_it = old_name == name;
+        found |= is_it;
+        new.push((old_name.as_str(), if is_it { value } else { *old_value }));
+    }
+    if !found {
+        new.push((name, value));
+    }
+    object(new)
+}
+
+/// The raw value of one member.
+pub fn member<'a>(object_text: &'a str, name: &str) -> Option<&'a str> {
+    members(object_text)?
+        .into_iter()
+        .find(|(found, _)| found == name)
+        .map(|(_, raw)| raw)
+}
+
 /// The request under a new id, allowed by an approval: `params._meta` names it, and `edited` params
 /// replace all others. Values keep their bytes. `None` if the params are no object.
 pub fn approved_request(

@@ -53,7 +53,7 @@ pub struct Args {
     /// Open the admin API (faults, decisions, read-outs) on a loopback port of its own.
     #[arg(long)]
     pub admin: bool,
-    /// Add the fixture tools of the official MCP conformance suite.
+    /// Add the fixture tools of the official MCP conformance suite, and ask for no token (loopback only).
     #[arg(long)]
     pub conformance: bool,
 }

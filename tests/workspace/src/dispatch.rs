@@ -69,7 +69,7 @@ fn subject(call: &Call) -> Subject {
         tool,
         category: None,
         params,
-        reason: format!("the workspace's rules ask a person before {what}"),
+        reason: format!("A rule of this workspace: a person decides before {what} runs."),
         client: call.client.clone(),
         bridge_id: call.session().and_then(|s| s.bridge_id.locked().clone()),
     }

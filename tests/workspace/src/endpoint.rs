@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Call;
 use crate::faults::{FaultKind, Target};
 use crate::reply::{self, Shape};
-use crate::rpc::{self, Message, RpcError};
+use crate::rpc::{self, Message, Outcome, RpcError};
 use crate::settings::Replies;
 use crate::state::Workspace;
 use crate::stream::EventLog;
@@ -302,6 +302,13 @@ pub async fn run(call: Call, id: Box<RawValue>, shape: &Shape) -> Response {
     }
 }
 
+async fn answer(call: &Call, shape: &Shape) -> Outcome {
+    match &shape.error {
+        Some(error) => Err(error.clone()),
+        None => dispatch::answer(call).await,
+    }
+}
+
 fn stream(mut call: Call, id: Box<RawValue>, shape: Shape) -> Response {
     let log = match call.session() {
         Some(session) => session.open_stream(),
@@ -317,7 +324,7 @@ fn stream(mut call: Call, id: Box<RawValue>, shape: Shape) -> Response {
     tokio::spawn(async move {
         let outcome = tokio::select! {
             () = call.cancel.cancelled() => None,
-            outcome = dispatch::answer(&call) => Some(outcome),
+            outcome = answer(&call, &shape) => Some(outcome),
         };
         if let Some(session) = call.session() {
             session.end(&id);
@@ -346,7 +353,7 @@ async fn json(call: Call, id: Box<RawValue>, shape: Shape) -> Response {
     let work = async move {
         let outcome = tokio::select! {
             () = call.cancel.cancelled() => None,
-            outcome = dispatch::answer(&call) => Some(outcome),
+            outcome = answer(&call, &shape) => Some(outcome),
         };
         if let Some(session) = call.session() {
             session.end(&id);

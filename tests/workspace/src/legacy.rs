@@ -13,7 +13,7 @@ use crate::extensions;
 use crate::raw::{RawObject, raw};
 use crate::reply;
 use crate::rpc::{self, Message, RpcError};
-use crate::session::{LEGACY_VERSIONS, Program, Session};
+use crate::session::{LEGACY_VERSIONS, MODERN_VERSION, Program, Session};
 use crate::state::Workspace;
 use crate::stream::parse_event_id;
 use crate::sync::Locked;
@@ -61,13 +61,12 @@ pub async fn post(exchange: &Exchange, message: Message) -> Response {
 /// The error of a version that is not served.
 pub fn unsupported(workspace: &Workspace, requested: &str) -> RpcError {
     let settings = workspace.settings.locked();
-    let mut supported: Vec<&str> = Vec::new();
-    if settings.modern {
-        supported.push(crate::session::MODERN_VERSION);
-    }
-    if settings.legacy {
-        supported.extend(LEGACY_VERSIONS);
-    }
+    // The versions that a request can name; those of the handshake only where there are no others.
+    let supported = if settings.modern {
+        vec![MODERN_VERSION]
+    } else {
+        LEGACY_VERSIONS.to_vec()
+    };
     let data = raw(&json!({ "supported": supported, "requested": requested }));
     RpcError::with_data(
         rpc::UNSUPPORTED_VERSION,
@@ -264,7 +263,7 @@ fn notified(exchange: &Exchange, session: &Session, method: &str, params: &RawOb
 
 /// Serves a GET: the standing stream, or the resumption of any stream by `Last-Event-ID`.
 pub fn get(exchange: &Exchange) -> Response {
-    if exchange.header("mcp-protocol-version") == Some(crate::session::MODERN_VERSION) {
+    if exchange.header("mcp-protocol-version") == Some(MODERN_VERSION) {
         return reply::header(reply::empty(405), "allow", "POST");
     }
     let settings = exchange.workspace.settings();
@@ -297,9 +296,7 @@ pub fn get(exchange: &Exchange) -> Response {
 /// Serves a DELETE: the session ends.
 pub fn delete(exchange: &Exchange) -> Response {
     let settings = exchange.workspace.settings();
-    if !settings.delete_session
-        || exchange.header("mcp-protocol-version") == Some(crate::session::MODERN_VERSION)
-    {
+    if !settings.delete_session || exchange.header("mcp-protocol-version") == Some(MODERN_VERSION) {
         return reply::header(reply::empty(405), "allow", "POST");
     }
     match session(exchange, None) {

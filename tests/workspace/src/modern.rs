@@ -35,7 +35,11 @@ pub fn claims(exchange: &Exchange, message: &Message) -> bool {
         }
     };
     let meta = params.object("_meta").unwrap_or_default();
-    meta.get(&format!("{META}protocolVersion")).is_some()
+    let claimed = meta.get(&format!("{META}protocolVersion")).is_some();
+    if method == "initialize" {
+        return claimed;
+    }
+    claimed
         || matches!(method.as_str(), "server/discover" | "subscriptions/listen")
         || exchange.header("mcp-protocol-version") == Some(MODERN_VERSION)
         || (exchange.headers.contains_key("mcp-method")

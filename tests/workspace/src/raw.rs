@@ -154,6 +154,52 @@ pub fn spread(text: &str) -> String {
     out
 }
 
+/// JSON text indented for people; numbers and strings keep their bytes.
+pub fn pretty(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    let (mut in_string, mut escaped, mut depth) = (false, false, 0_usize);
+    let compact = compact(text);
+    let mut chars = compact.chars().peekable();
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    while let Some(c) = chars.next() {
+        if in_string {
+            (in_string, escaped) = (c != '"' || escaped, c == '\\' && !escaped);
+            out.push(c);
+            continue;
+        }
+        match c {
+            '{' | '[' => {
+                out.push(c);
+                if let Some(end @ ('}' | ']')) = chars.peek().copied() {
+                    chars.next();
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c => {
+                in_string = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +210,13 @@ mod tests {
         let object = RawObject::parse(text).expect("an object");
         assert_eq!(object.to_raw().get(), text);
         assert_eq!(object.get("c").expect("c").get(), "1E400");
+    }
+
+    #[test]
+    fn pretty_is_for_people() {
+        let text = r#"{"a":[],"b":{"c":1.0,"d":[1E400,"x,{"]}}"#;
+        let expect = "{\n  \"a\": [],\n  \"b\": {\n    \"c\": 1.0,\n    \"d\": [\n      1E400,\n      \"x,{\"\n    ]\n  }\n}";
+        assert_eq!(pretty(text), expect);
     }
 
     #[test]

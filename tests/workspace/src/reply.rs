@@ -74,6 +74,8 @@ pub struct Shape {
     pub cut: bool,
     /// The stream stays open after the answer.
     pub open: bool,
+    /// This error instead of an outcome; nothing is executed.
+    pub error: Option<RpcError>,
 }
 
 impl Shape {
@@ -90,6 +92,16 @@ impl Shape {
                 FaultKind::ForceJson => shape.stream = Some(false),
                 FaultKind::SseCut => (shape.cut, shape.stream) = (true, Some(true)),
                 FaultKind::SseOpen => (shape.open, shape.stream) = (true, Some(true)),
+                FaultKind::Error {
+                    code,
+                    message,
+                    data,
+                } => {
+                    shape.error = Some(match data {
+                        Some(data) => RpcError::with_data(*code, message, &raw(data)),
+                        None => RpcError::new(*code, message),
+                    });
+                }
                 _ => {}
             }
         }
@@ -100,7 +112,11 @@ impl Shape {
     pub fn text(&self, id: &RawValue, outcome: &Outcome) -> String {
         let other = raw("an-id-that-nobody-sent");
         let id = if self.wrong_id { &other } else { id };
-        let text = rpc::response((!self.null_id).then_some(id), outcome);
+        let error = self.error.clone().map(Err);
+        let text = rpc::response(
+            (!self.null_id).then_some(id),
+            error.as_ref().unwrap_or(outcome),
+        );
         if self.pretty { spread(&text) } else { text }
     }
 }

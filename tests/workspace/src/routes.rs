@@ -17,7 +17,7 @@ pub fn workspace(workspace: &Arc<Workspace>) -> Router {
         .route("/ws/{slug}/approvals/{id}", get(push::approval_status))
         .route("/ws/{slug}/approvals/{id}/ws", get(push::approval_socket))
         .route("/ws/{slug}/chat/ws", get(push::chat_socket))
-        .merge(dashboard::routes())
+        .merge(dashboard::routes(workspace))
         .fallback(async || reply::refusal(404, "NOT_FOUND", "there is nothing here"))
         .layer(DefaultBodyLimit::disable())
         .with_state(workspace.clone())

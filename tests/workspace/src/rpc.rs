@@ -1,6 +1,6 @@
 //! JSON-RPC 2.0 messages: what comes in is classified, what goes out is built as text.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::raw::{RawObject, raw};
@@ -119,15 +119,6 @@ pub struct BadMessage {
 impl Message {
     /// Reads one message. JSON that is no JSON-RPC 2.0 message is refused, as the specification demands.
     pub fn parse(text: &str) -> Result<Message, BadMessage> {
-        #[derive(Deserialize)]
-        struct Wire {
-            jsonrpc: Option<String>,
-            id: Option<Box<RawValue>>,
-            method: Option<String>,
-            params: Option<Box<RawValue>>,
-            result: Option<Box<RawValue>>,
-            error: Option<Box<RawValue>>,
-        }
         let bad = |id, code, message: &str| BadMessage {
             id,
             error: RpcError::new(code, message),
@@ -135,31 +126,28 @@ impl Message {
         if serde_json::from_str::<&RawValue>(text).is_err() {
             return Err(bad(None, PARSE_ERROR, "parse error: the body is not JSON"));
         }
-        let Ok(wire) = serde_json::from_str::<Wire>(text) else {
+        let Some(wire) = RawObject::parse(text) else {
             return Err(bad(
                 None,
                 INVALID_REQUEST,
                 "invalid request: not a JSON-RPC message",
             ));
         };
-        let id = match wire.id {
-            Some(id) if !is_request_id(&id) => {
-                return Err(bad(
-                    None,
-                    INVALID_REQUEST,
-                    "invalid request: id must be a string or an integer",
-                ));
+        let id = match wire.get("id") {
+            Some(id) if !is_request_id(id) => {
+                let why = "invalid request: id must be a string or an integer";
+                return Err(bad(None, INVALID_REQUEST, why));
             }
-            id => id,
+            id => id.map(ToOwned::to_owned),
         };
-        if wire.jsonrpc.as_deref() != Some("2.0") {
+        if wire.string("jsonrpc").as_deref() != Some("2.0") {
             return Err(bad(
                 id,
                 INVALID_REQUEST,
                 "invalid request: jsonrpc must be \"2.0\"",
             ));
         }
-        let params = match wire.params {
+        let params = match wire.get("params") {
             None => RawObject::default(),
             Some(p) => match RawObject::parse(p.get()) {
                 Some(object) => object,
@@ -172,7 +160,8 @@ impl Message {
                 }
             },
         };
-        match (id, wire.method, wire.result, wire.error) {
+        let own = |name: &str| wire.get(name).map(ToOwned::to_owned);
+        match (id, wire.string("method"), own("result"), own("error")) {
             (Some(id), Some(method), None, None) => Ok(Message::Request { id, method, params }),
             (None, Some(method), None, None) => Ok(Message::Notification { method, params }),
             (Some(id), None, Some(result), None) => Ok(Message::Response {

@@ -16,6 +16,9 @@ use crate::{listen, routes, tls};
 
 /// Serves until SIGINT or SIGTERM.
 pub async fn run(args: Args) -> Result<(), String> {
+    if args.conformance && !args.listen.ip().is_loopback() {
+        return Err("--conformance needs no token and is for loopback only".to_owned());
+    }
     let upstreams = args
         .upstream
         .iter()

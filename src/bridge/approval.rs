@@ -1,0 +1,118 @@
+//! One state machine for each approval: watched, decided, or detached from a host that gave up.
+//!
+//! # Threat model
+//!
+//! - The workspace decides; the gateway only believes what came over the authenticated connection to
+//!   its origin, by WebSocket or by poll.
+//! - Only the status `approved` (or `executed`, with the outcome) lets anything happen. Unknown words,
+//!   broken JSON, silence, time-outs, closed sockets and errors leave it undecided.
+//! - A decision counts for the approval whose id it bears and for no other.
+//! - Ids are checked before they become part of a URL; URLs of another origin are never opened, so
+//!   the token stays with its workspace. It travels in the Authorization header only.
+//! - Neither host nor approver can forge `_meta["dev.aerostack/approval_id"]`, and an edit can not
+//!   turn a call into one of another tool.
+//! - A retry leaves once, unless the workspace promised at most one execution for each approval.
+//! - A detached approval executes nothing until the host repeats the same call, byte for byte.
+//! - Messages, sockets, polls and detached approvals are bounded; a flood costs time, not memory.
+//! - Reviewer's text reaches logs only without control characters, and the agent only as text.
+
+use super::call::{CallId, Era};
+use super::timer::TimerId;
+use super::watch::WatchId;
+use crate::proto::aerostack::ApprovalState;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Where an approval stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Undecided.
+    Watching,
+    /// Its time is over: one last question is under way.
+    Expiring,
+    /// Decided while nobody was attached.
+    Decided(ApprovalState),
+}
+
+/// An approval.
+#[derive(Debug)]
+pub(super) struct Approval {
+    pub(super) id: Box<str>,
+    /// The request in words.
+    pub(super) label: String,
+    /// What a repeated call must match, byte for byte.
+    pub(super) signature: Box<str>,
+    pub(super) era: Era,
+    /// `_meta` for our own requests about it (modern era), raw JSON.
+    pub(super) meta: Option<String>,
+    /// Requests that wait for it; none: detached.
+    pub(super) calls: Vec<CallId>,
+    pub(super) phase: Phase,
+    pub(super) since: Instant,
+    pub(super) dashboard_url: Option<String>,
+    /// Its own time, its grace, or its time as a detached one.
+    pub(super) deadline: Option<TimerId>,
+    pub(super) progress_timer: Option<TimerId>,
+    pub(super) progress: u64,
+}
+
+/// All approvals, by the watch that looks after each.
+#[derive(Debug, Default)]
+pub(super) struct Approvals {
+    approvals: BTreeMap<WatchId, Approval>,
+}
+
+impl Approvals {
+    pub(super) fn insert(&mut self, watch: WatchId, approval: Approval) {
+        self.approvals.insert(watch, approval);
+    }
+
+    pub(super) fn remove(&mut self, watch: WatchId) -> Option<Approval> {
+        self.approvals.remove(&watch)
+    }
+
+    pub(super) fn get(&self, watch: WatchId) -> Option<&Approval> {
+        self.approvals.get(&watch)
+    }
+
+    pub(super) fn get_mut(&mut self, watch: WatchId) -> Option<&mut Approval> {
+        self.approvals.get_mut(&watch)
+    }
+
+    /// The approval with this id.
+    pub(super) fn by_id(&self, id: &str) -> Option<WatchId> {
+        self.approvals
+            .iter()
+            .find(|(_, approval)| &*approval.id == id)
+            .map(|(watch, _)| *watch)
+    }
+
+    /// A detached approval that waits for exactly this call.
+    pub(super) fn detached(&self, signature: &str) -> Option<WatchId> {
+        let fits =
+            |approval: &Approval| approval.calls.is_empty() && &*approval.signature == signature;
+        self.approvals
+            .iter()
+            .find(|(_, approval)| fits(approval))
+            .map(|(watch, _)| *watch)
+    }
+
+    /// True where a repeated call may find a detached approval.
+    pub(super) fn any_detached(&self) -> bool {
+        self.approvals
+            .values()
+            .any(|approval| approval.calls.is_empty())
+    }
+
+    pub(super) fn ids(&self) -> Vec<WatchId> {
+        self.approvals.keys().copied().collect()
+    }
+
+    /// Approvals that a request waits for.
+    pub(super) fn pending(&self) -> usize {
+        self.approvals
+            .values()
+            .filter(|approval| !approval.calls.is_empty())
+            .count()
+    }
+}

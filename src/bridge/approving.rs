@@ -1,0 +1,680 @@
+//! The flows of an approval: a call is told to wait, a decision comes, the call goes on or is told no.
+
+use super::approval::{Approval, Phase};
+use super::call::{Asker, Call, CallId, Era, Waiting};
+use super::watch::{Subject, WatchId};
+use super::{Bridge, Timer};
+use crate::failure::Failure;
+use crate::log::{Level, printable};
+use crate::proto::aerostack::{
+    APPROVAL_META, ApprovalNeeded, ApprovalState, Decision, Outcome, approval_params,
+};
+use crate::proto::endpoint::{Endpoint, EndpointError};
+use crate::proto::jsonrpc::{self, Message, Meta, Params, Parsed};
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+/// How often in a row a request may be told to wait for yet another approval.
+const ROUNDS_MAX: u8 = 3;
+/// How often a retry is repeated that is answered with the approval it already has.
+const REPEATS_MAX: u8 = 3;
+
+impl Bridge {
+    /// A request was answered with -32050. False if the error is the host's to see.
+    pub(super) fn approval_needed(&mut self, id: CallId, answer: &[u8]) -> bool {
+        let Ok(Parsed::One(message)) = jsonrpc::parse(answer) else {
+            return false;
+        };
+        let Some(needed) = message.error.and_then(ApprovalNeeded::of_error) else {
+            self.log(Level::Warn, || {
+                "an approval without a usable id was passed on as an error".to_owned()
+            });
+            return false;
+        };
+        let Some(call) = self.calls.get_mut(id) else {
+            return false;
+        };
+        // "On initialize, server/discover and ping -32050 is passed on as an error."
+        let plain = matches!(
+            call.method.as_ref(),
+            "initialize" | "server/discover" | "ping"
+        );
+        if plain || !call.may_wait_for_approval() {
+            return false;
+        }
+        if call.approved.as_deref() == Some(&*needed.approval_id) {
+            return self.approval_again(id);
+        }
+        if call.approval_rounds >= ROUNDS_MAX {
+            return false;
+        }
+        call.approval_rounds += 1;
+        match self.approvals.by_id(&needed.approval_id) {
+            Some(watch) => self.attach(watch, id),
+            None => self.begin_approval(id, &needed),
+        }
+        true
+    }
+
+    /// "With the same id: wait 1, 2, 4 s and send again, then an error."
+    fn approval_again(&mut self, id: CallId) -> bool {
+        let new_id = self.own_id();
+        let Some(call) = self.calls.get_mut(id) else {
+            return false;
+        };
+        if call.approval_repeats >= REPEATS_MAX {
+            return false;
+        }
+        let pause = Duration::from_secs(1 << call.approval_repeats);
+        call.approval_repeats += 1;
+        // "An id MUST NOT have been used before in the same session."
+        let renamed = match jsonrpc::parse(&call.message) {
+            Ok(Parsed::One(message)) => jsonrpc::with_id(&message, &new_id),
+            _ => return false,
+        };
+        (call.message, call.wire_id) = (renamed, Some(new_id));
+        let timer = self.after(pause, Timer::Retry(id));
+        if let Some(call) = self.calls.get_mut(id) {
+            call.waiting = Waiting::Retry(timer);
+        }
+        true
+    }
+
+    fn begin_approval(&mut self, id: CallId, needed: &ApprovalNeeded) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let (label, era) = (call.label(), call.era);
+        let (signature, meta) = match jsonrpc::parse(&call.message) {
+            Ok(Parsed::One(message)) => (signature(&message), own_meta(&message, era)),
+            _ => (String::new(), None),
+        };
+        let url = self.approval_url(needed);
+        let status_url = needed
+            .status_url
+            .as_deref()
+            .and_then(|url| self.trusted_url(url, "status_url"));
+        let watch = self.watch(Subject::Approval, url, status_url);
+        let wait = self.approval_time(needed);
+        let deadline = Some(self.after(wait, Timer::Approval(watch)));
+        let clean = |text: &Option<String>| text.as_deref().map(|text| printable(text, 300));
+        let approval = Approval {
+            id: needed.approval_id.as_str().into(),
+            label,
+            signature: signature.into(),
+            era,
+            meta,
+            calls: Vec::new(),
+            phase: Phase::Watching,
+            since: self.now.mono,
+            dashboard_url: clean(&needed.dashboard_url)
+                .or_else(|| self.workspace.dashboard_url.clone()),
+            deadline,
+            progress_timer: None,
+            progress: 0,
+        };
+        let place = approval
+            .dashboard_url
+            .clone()
+            .unwrap_or_else(|| "the dashboard".to_owned());
+        let reason = clean(&needed.reason)
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default();
+        let words = format!(
+            "waiting for approval of {} ({}){reason}: {place}",
+            approval.label, approval.id
+        );
+        self.log(Level::Info, || words);
+        self.approvals.insert(watch, approval);
+        self.attach(watch, id);
+    }
+
+    /// "`ws_url` missing: `W/approvals/<id>/ws`"; an untrusted one is replaced by that, too.
+    fn approval_url(&mut self, needed: &ApprovalNeeded) -> Endpoint {
+        let named = needed
+            .ws_url
+            .as_deref()
+            .and_then(|url| self.trusted_url(url, "ws_url"));
+        named.unwrap_or_else(|| {
+            let path = format!("approvals/{}/ws", needed.approval_id);
+            self.config
+                .endpoint
+                .resolve(&path)
+                .unwrap_or_else(|_| self.config.endpoint.clone())
+        })
+    }
+
+    /// A URL that the workspace named, if it lies with the workspace or an origin that the person
+    /// trusts: nothing else is ever opened, or sees the token (I10).
+    pub(super) fn trusted_url(&mut self, url: &str, what: &str) -> Option<Endpoint> {
+        let own = &self.config.endpoint;
+        let known = |endpoint: &Endpoint| {
+            endpoint.same_origin(own)
+                || self
+                    .config
+                    .trusted_origins
+                    .iter()
+                    .any(|origin| origin.same_origin(endpoint))
+        };
+        match own.resolve(url) {
+            Ok(endpoint) if known(&endpoint) => Some(endpoint),
+            resolved => {
+                let why = match resolved {
+                    Ok(endpoint) => format!("{} is another origin", endpoint.origin()),
+                    Err(EndpointError::Downgrade) => "it is not encrypted".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                self.log(Level::Warn, || {
+                    format!("the workspace's {what} is not used: {why}")
+                });
+                None
+            }
+        }
+    }
+
+    /// "The wait ends at `expires_at`, judged against the reply's Date header, or after
+    /// AEROSTACK_APPROVAL_TIMEOUT where none is given."
+    fn approval_time(&self, needed: &ApprovalNeeded) -> Duration {
+        let now_s = self.last_date_s.unwrap_or(self.now.wall_ms / 1_000);
+        match needed.expires_at {
+            Some(at) => Duration::from_secs(at.saturating_sub(now_s).min(30 * 86_400)),
+            None => self.config.approval_timeout,
+        }
+    }
+
+    /// A request waits for this approval from now on.
+    pub(super) fn attach(&mut self, watch: WatchId, id: CallId) {
+        let wait = self.config.approval_wait;
+        let timer = wait.map(|wait| self.after(wait, Timer::ApprovalWait(id)));
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        call.waiting = Waiting::Approval(watch, timer);
+        // People take their time: AEROSTACK_REQUEST_TIMEOUT is for machines.
+        let deadline = call.deadline.take();
+        self.disarm(deadline);
+        let Some(approval) = self.approvals.get_mut(watch) else {
+            return;
+        };
+        approval.calls.push(id);
+        if let Phase::Decided(_) = approval.phase {
+            let Phase::Decided(state) = std::mem::replace(&mut approval.phase, Phase::Watching)
+            else {
+                return;
+            };
+            return self.decided(watch, &state);
+        }
+        self.report_progress(watch);
+    }
+
+    /// The host repeats a call whose approval is still open: it re-attaches. False if there is none.
+    pub(super) fn reattach(&mut self, id: CallId) -> bool {
+        if !self.approvals.any_detached() {
+            return false;
+        }
+        let Some(call) = self.calls.get(id) else {
+            return false;
+        };
+        let Ok(Parsed::One(message)) = jsonrpc::parse(&call.message) else {
+            return false;
+        };
+        let Some(watch) = self.approvals.detached(&signature(&message)) else {
+            return false;
+        };
+        let label = call.label();
+        self.log(Level::Info, || {
+            format!("{label} was repeated: it waits for its approval again")
+        });
+        // The time of a detached approval was the ten minutes; from here its own time counts.
+        let timer = self.after(self.config.approval_timeout, Timer::Approval(watch));
+        if let Some(approval) = self.approvals.get_mut(watch) {
+            let old = approval.deadline.replace(timer);
+            self.disarm(old);
+        }
+        self.attach(watch, id);
+        true
+    }
+
+    /// The host gave up, a person did not: the approval stays open for a while.
+    pub(super) fn detach(&mut self, watch: WatchId, id: CallId) {
+        let Some(approval) = self.approvals.get_mut(watch) else {
+            return;
+        };
+        approval.calls.retain(|call| *call != id);
+        if !approval.calls.is_empty() {
+            return;
+        }
+        let (progress, deadline) = (approval.progress_timer.take(), approval.deadline.take());
+        let words = format!(
+            "the host gave up on {} ({}): the approval stays open",
+            approval.label, approval.id
+        );
+        self.disarm(progress);
+        self.disarm(deadline);
+        self.log(Level::Info, || words);
+        let timer = self.after(self.config.limits.detached, Timer::Approval(watch));
+        if let Some(approval) = self.approvals.get_mut(watch) {
+            approval.deadline = Some(timer);
+        }
+    }
+
+    /// AEROSTACK_APPROVAL_WAIT is over.
+    pub(super) fn approval_wait_over(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let Waiting::Approval(watch, _) = call.waiting else {
+            return;
+        };
+        let place = self
+            .approvals
+            .get(watch)
+            .and_then(|approval| approval.dashboard_url.clone());
+        let words = format!(
+            "{} is still waiting for approval{}: repeat the same call to go on waiting. It has not been executed by this call",
+            call.label(),
+            place.map(|url| format!(" ({url})")).unwrap_or_default()
+        );
+        self.detach(watch, id);
+        self.decline(id, &words, "pending");
+    }
+
+    /// The host took its request back. "A cancellation whose reason speaks of a time-out is not a
+    /// person's change of mind."
+    pub(super) fn leave_or_detach(&mut self, watch: WatchId, id: CallId, reason: &str) {
+        let lower = reason.to_ascii_lowercase();
+        if ["timeout", "time-out", "time out", "timed out"]
+            .iter()
+            .any(|word| lower.contains(word))
+        {
+            self.detach(watch, id);
+        } else {
+            self.leave_approval(watch, id, "the host cancelled the request");
+        }
+    }
+
+    /// "`aerostack/approvals/cancel`": the host took its request back.
+    pub(super) fn leave_approval(&mut self, watch: WatchId, id: CallId, reason: &str) {
+        let Some(approval) = self.approvals.get_mut(watch) else {
+            return;
+        };
+        approval.calls.retain(|call| *call != id);
+        if approval.calls.is_empty() {
+            self.cancel_approval(watch, reason);
+        }
+    }
+
+    pub(super) fn cancel_approval(&mut self, watch: WatchId, reason: &str) {
+        let Some(approval) = self.forget_approval(watch) else {
+            return;
+        };
+        let params = approval_params(&approval.id, Some(reason), approval.meta.as_deref());
+        self.ask(
+            Asker::Nobody,
+            "aerostack/approvals/cancel",
+            approval.era,
+            &params,
+        );
+    }
+
+    fn forget_approval(&mut self, watch: WatchId) -> Option<Approval> {
+        let approval = self.approvals.remove(watch)?;
+        self.disarm(approval.deadline);
+        self.disarm(approval.progress_timer);
+        self.unwatch(watch);
+        Some(approval)
+    }
+
+    /// "If the request carried `_meta.progressToken`, the gateway sends `notifications/progress`
+    /// every 15 s", the first at once.
+    pub(super) fn report_progress(&mut self, watch: WatchId) {
+        let Some(approval) = self.approvals.get_mut(watch) else {
+            return;
+        };
+        let old = approval.progress_timer.take();
+        approval.progress += 1;
+        let place = approval
+            .dashboard_url
+            .as_deref()
+            .unwrap_or("open your workspace");
+        let words = jsonrpc::quote(&format!("waiting for approval in the dashboard: {place}"));
+        let (calls, progress) = (approval.calls.clone(), approval.progress);
+        self.disarm(old);
+        let mut anybody = false;
+        for id in calls {
+            let asked = match self.calls.get(id).map(|call| &call.asker) {
+                Some(Asker::Guardian(host)) => *host,
+                _ => id,
+            };
+            let token = self
+                .calls
+                .get(asked)
+                .and_then(|call| progress_token(&call.message));
+            let Some(token) = token else { continue };
+            anybody = true;
+            let params = format!(
+                "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{words}}}"
+            );
+            self.write_line(jsonrpc::notification(
+                "notifications/progress",
+                Some(&params),
+            ));
+        }
+        if anybody {
+            let timer = self.after(self.config.limits.progress_every, Timer::Progress(watch));
+            if let Some(approval) = self.approvals.get_mut(watch) {
+                approval.progress_timer = Some(timer);
+            }
+        }
+    }
+
+    /// An approval object came, pushed or polled.
+    pub(super) fn approval_heard(&mut self, watch: WatchId, raw: &str) {
+        let Some(state) = ApprovalState::parse(raw) else {
+            return;
+        };
+        let Some(approval) = self.approvals.get_mut(watch) else {
+            return;
+        };
+        if *state.approval_id != *approval.id {
+            return self.log(Level::Warn, || {
+                "a decision for another approval was ignored".to_owned()
+            });
+        }
+        match (&state.decision, approval.calls.is_empty()) {
+            (Decision::Pending, _) => {}
+            (_, true) => {
+                let words = format!(
+                    "{} ({}) was decided while nobody waited",
+                    approval.label, approval.id
+                );
+                approval.phase = Phase::Decided(state);
+                self.unwatch(watch);
+                self.log(Level::Info, || words);
+            }
+            (_, false) => self.decided(watch, &state),
+        }
+    }
+
+    fn decided(&mut self, watch: WatchId, state: &ApprovalState) {
+        let Some(approval) = self.forget_approval(watch) else {
+            return;
+        };
+        let waited = self
+            .now
+            .mono
+            .saturating_duration_since(approval.since)
+            .as_secs();
+        let word = match &state.decision {
+            Decision::Pending => return,
+            Decision::Approved { .. } => "approved",
+            Decision::Executed(_) => "approved and executed",
+            Decision::Rejected => "rejected",
+            Decision::Expired => "expired",
+            Decision::Cancelled => "cancelled",
+        };
+        let (label, id) = (&approval.label, &approval.id);
+        let words = format!("{label} ({id}) {word} after {waited} s");
+        self.log(Level::Info, || words);
+        let mut first = true;
+        for call in &approval.calls {
+            self.carry_out(
+                *call,
+                &approval,
+                state,
+                std::mem::replace(&mut first, false),
+            );
+        }
+    }
+
+    /// What a decision means for one request that waited for it.
+    fn carry_out(&mut self, id: CallId, approval: &Approval, state: &ApprovalState, first: bool) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if let Waiting::Approval(_, timer) = std::mem::replace(&mut call.waiting, Waiting::Nothing)
+        {
+            self.disarm(timer);
+        }
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        if let Asker::Guardian(host) = call.asker {
+            self.forget_call(id);
+            return self.guardian_decided(host, approval, state);
+        }
+        match &state.decision {
+            Decision::Pending => {}
+            Decision::Approved { params } if first || self.workspace.at_most_once => {
+                self.retry_approved(id, &approval.id, params.as_deref());
+            }
+            Decision::Approved { .. } => {
+                let words = format!(
+                    "{}: this approval was used by an identical call; this one was not sent",
+                    call.label()
+                );
+                self.decline(id, &words, "approved");
+            }
+            Decision::Executed(Outcome::Result(result)) => {
+                let answer = jsonrpc::result(&call.id, result);
+                self.complete(id, answer);
+            }
+            Decision::Executed(Outcome::Error(error)) => {
+                let answer = format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{error}}}",
+                    call.id
+                );
+                self.complete(id, answer.into_bytes());
+            }
+            Decision::Executed(Outcome::Nothing) => {
+                let words = format!(
+                    "{} was approved and executed, but its result did not come with the decision",
+                    call.label()
+                );
+                self.decline(id, &words, "executed");
+            }
+            Decision::Rejected | Decision::Expired | Decision::Cancelled => {
+                let (words, status) = refusal(&call.label(), state);
+                self.decline(id, &words, status);
+            }
+        }
+    }
+
+    /// "The original request is sent again as a new request, with
+    /// `params._meta["dev.aerostack/approval_id"]` set."
+    fn retry_approved(&mut self, id: CallId, approval_id: &str, edited: Option<&str>) {
+        let new_id = self.own_id();
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let Ok(Parsed::One(message)) = jsonrpc::parse(&call.message) else {
+            return;
+        };
+        if edited.is_some_and(|edited| !same_target(&message, edited)) {
+            let words = format!(
+                "{}: the approver's edit names another tool, so nothing was sent",
+                call.label()
+            );
+            return self.decline(id, &words, "approved");
+        }
+        let value = jsonrpc::quote(approval_id);
+        let made = jsonrpc::approved_request(&message, &new_id, (APPROVAL_META, &value), edited);
+        let Some(made) = made else {
+            let words = format!(
+                "{}: the approved parameters are no object, so nothing was sent",
+                call.label()
+            );
+            return self.decline(id, &words, "approved");
+        };
+        call.message = made;
+        call.wire_id = Some(new_id);
+        call.approved = Some(approval_id.into());
+        (call.approval_repeats, call.resent, call.reheaded) = (0, false, false);
+        self.launch(id);
+    }
+
+    /// "For tools/call a result with `isError: true`; for other methods a JSON-RPC error."
+    pub(super) fn decline(&mut self, id: CallId, words: &str, status: &str) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let answer = if &*call.method == "tools/call" {
+            jsonrpc::result(&call.id, &tool_text(words, true, call.era))
+        } else {
+            jsonrpc::error(
+                &call.id,
+                -32603,
+                words,
+                Some(&format!("{{\"approval\":\"{status}\"}}")),
+            )
+        };
+        self.complete(id, answer);
+    }
+
+    /// The approval's time is over: one last question, then its wait ends.
+    pub(super) fn approval_time_over(&mut self, watch: WatchId) {
+        let Some(approval) = self.approvals.get_mut(watch) else {
+            return;
+        };
+        approval.deadline = None;
+        if approval.calls.is_empty() {
+            return self.cancel_approval(watch, "nobody asked again");
+        }
+        if matches!(approval.phase, Phase::Watching) {
+            approval.phase = Phase::Expiring;
+            let timer = self.after(self.config.limits.expiry_grace, Timer::Approval(watch));
+            if let Some(approval) = self.approvals.get_mut(watch) {
+                approval.deadline = Some(timer);
+            }
+            return self.poll_now(watch);
+        }
+        let calls = approval.calls.clone();
+        self.cancel_approval(watch, "its time is over");
+        for id in calls {
+            let label = self.calls.get(id).map(Call::label).unwrap_or_default();
+            let words = format!(
+                "{label}: no decision came in time; the request was withdrawn. It may still be executed if it was approved at the last moment: check before you repeat it"
+            );
+            self.give_up_waiting(id, &words);
+        }
+    }
+
+    /// A request that waited for an approval ends without a decision.
+    pub(super) fn give_up_waiting(&mut self, id: CallId, words: &str) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        match call.asker {
+            Asker::Guardian(host) => {
+                self.forget_call(id);
+                self.guardian_failed(host, words);
+            }
+            _ => self.decline(id, words, "pending"),
+        }
+    }
+
+    /// The end: what is pending is withdrawn, and who waits hears that.
+    pub(super) fn end_approvals(&mut self) {
+        for watch in self.approvals.ids() {
+            let calls = self
+                .approvals
+                .get(watch)
+                .map(|a| a.calls.clone())
+                .unwrap_or_default();
+            self.cancel_approval(watch, "the gateway ended");
+            for id in calls {
+                let label = self.calls.get(id).map(Call::label).unwrap_or_default();
+                let words = format!(
+                    "{label}: the gateway ended while it waited for approval; the request was withdrawn. It may still be executed if it was approved at the last moment"
+                );
+                self.give_up_waiting(id, &words);
+            }
+        }
+    }
+
+    /// Own requests that nobody's answer depends on failed: the next turn tries again.
+    pub(super) fn own_request_failed(&mut self, asker: &Asker, failure: &Failure) {
+        match asker {
+            Asker::Poll(watch) => self.polled(*watch, None),
+            Asker::ChatPoll => self.chat_poll_over(),
+            Asker::Heartbeat => self.heartbeat_failed(),
+            _ => {
+                let words = failure.words(&self.config.endpoint.origin());
+                self.log(Level::Debug, || {
+                    format!("a request of the gateway failed: {words}")
+                });
+            }
+        }
+    }
+}
+
+/// Rejected, expired, cancelled: the words for the agent. Only these say "NOT executed".
+fn refusal(label: &str, state: &ApprovalState) -> (String, &'static str) {
+    let by = state
+        .decided_by
+        .as_deref()
+        .map(|by| format!(" by {}", printable(by, 80)))
+        .unwrap_or_default();
+    let (what, status) = match state.decision {
+        Decision::Rejected => (format!("was rejected{by}"), "rejected"),
+        Decision::Expired => ("expired: nobody decided in time".to_owned(), "expired"),
+        _ => (format!("was cancelled{by}"), "cancelled"),
+    };
+    let note = state.note.as_deref().filter(|note| !note.is_empty());
+    let note = note
+        .map(|note| format!(" Reviewer's note: {}", printable(note, 2_000)))
+        .unwrap_or_default();
+    (
+        format!("{label} was NOT executed: the approval {what}.{note}"),
+        status,
+    )
+}
+
+/// A CallToolResult with one text.
+pub(super) fn tool_text(words: &str, is_error: bool, era: Era) -> String {
+    let kind = match era {
+        Era::Modern => "\"resultType\":\"complete\",",
+        Era::Legacy => "",
+    };
+    format!(
+        "{{{kind}\"content\":[{{\"type\":\"text\",\"text\":{}}}],\"isError\":{is_error}}}",
+        jsonrpc::quote(words)
+    )
+}
+
+/// What makes two calls the same: method, name or URI, and the bytes of the arguments.
+fn signature(message: &Message<'_>) -> String {
+    if message.method.starts_with("aerostack/") {
+        let members = jsonrpc::members(message.params.unwrap_or("{}")).unwrap_or_default();
+        let rest = members.iter().filter(|(name, _)| name != "_meta");
+        return jsonrpc::object(rest.map(|(name, raw)| (name.as_str(), *raw)));
+    }
+    let params = Params::peek(message.params);
+    let raw = |member: Option<&RawValue>| member.map_or("", RawValue::get).to_owned();
+    let (name, uri, arguments) = (raw(params.name), raw(params.uri), raw(params.arguments));
+    format!("{}\n{name}\n{uri}\n{arguments}", message.method)
+}
+
+/// "Another `name` than the original's is refused."
+fn same_target(original: &Message<'_>, edited: &str) -> bool {
+    let (old, new) = (Params::peek(original.params), Params::peek(Some(edited)));
+    let text = |raw: Option<&RawValue>| {
+        raw.and_then(|raw| jsonrpc::string(raw.get()).map(|text| text.into_owned()))
+    };
+    text(old.name) == text(new.name) && text(old.uri) == text(new.uri)
+}
+
+pub(super) fn progress_token(message: &[u8]) -> Option<String> {
+    let Ok(Parsed::One(message)) = jsonrpc::parse(message) else {
+        return None;
+    };
+    let token = Meta::peek(Params::peek(message.params).meta).progress_token?;
+    let raw = token.get();
+    let sound = raw.starts_with('"') || raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    sound.then(|| raw.to_owned())
+}
+
+/// `_meta` for our own requests: a modern request needs the host's metadata.
+fn own_meta(message: &Message<'_>, era: Era) -> Option<String> {
+    (era == Era::Modern).then(|| super::headers::own_meta(message))
+}

@@ -1,0 +1,75 @@
+//! TCP sockets: opening, asking whether they are connected, the options that each one gets.
+//!
+//! Owns the numbers that make TCP find out that a peer is gone. It must never keep a socket.
+
+use crate::proto::transport::ConnId;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Tokens of one connection differ in these bits: one for each address that is tried.
+const SLOT_BITS: u32 = 4;
+
+/// The token of a connection's socket.
+pub(crate) fn token(id: ConnId, slot: usize) -> Token {
+    Token(((id.0 as usize) << SLOT_BITS) | slot)
+}
+
+/// The connection that a token names. Ids are never reused, so a late event of an old socket finds
+/// nobody (PITFALLS P10).
+pub(crate) fn conn_of(token: Token) -> ConnId {
+    ConnId((token.0 >> SLOT_BITS) as u64)
+}
+
+/// Which of the connection's sockets a token names.
+pub(crate) fn slot_of(token: Token) -> usize {
+    token.0 & ((1 << SLOT_BITS) - 1)
+}
+
+/// Begins to connect and watches the socket in both directions for its whole life: with edges
+/// neither costs a wake-up that is not needed.
+pub(crate) fn open(
+    address: SocketAddr,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(stream)
+}
+
+/// P9: writable is not connected. `None`: not yet; otherwise who answered.
+pub(crate) fn connected(stream: &TcpStream) -> io::Result<Option<IpAddr>> {
+    if let Some(err) = stream.take_error()? {
+        return Err(err);
+    }
+    match stream.peer_addr() {
+        Ok(peer) => Ok(Some(peer.ip())),
+        Err(err) if err.kind() == ErrorKind::NotConnected => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// A call has no read time-out, so TCP itself has to find out that the peer is gone: unanswered
+/// bytes within [`USER_TIMEOUT`], silence by probes.
+pub(crate) fn set_options(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    #[cfg(target_os = "linux")]
+    {
+        sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+        sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+        sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT.as_millis() as u32)?;
+    }
+    Ok(())
+}
+
+/// Silence after which the kernel probes the peer.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
+/// Between unanswered probes; USER_TIMEOUT ends them.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// PITFALLS P18.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
