@@ -4,7 +4,7 @@ import { Program, cleanEnv } from './process.mjs';
 
 export const binary = process.env.AEROSTACK_GATEWAY_BIN;
 
-/** A token that is no workspace token: the gateway must add nothing of its own to what a plain server says. */
+/** No workspace token: the gateway must add nothing of its own to what a plain server says. */
 export const settings = (url) => ({
   AEROSTACK_WORKSPACE_URL: url,
   AEROSTACK_TOKEN: 'interop-plain-token',
@@ -26,7 +26,7 @@ export class StdioPeer {
   #pending = new Map();
   #nextId = 1;
 
-  /** `onMessage` sees the server's requests and notifications; `onRequest` answers `{result}` or `{error}`. */
+  /** `onMessage` sees what the server says; `onRequest` answers it, `{result}` or `{error}`. */
   constructor(url, { onRequest = () => undefined, onMessage = () => {} } = {}) {
     this.onRequest = onRequest;
     this.onMessage = onMessage;

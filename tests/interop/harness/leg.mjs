@@ -10,9 +10,14 @@ export class Leg {
     this.#only = only;
   }
 
+  /** Whether this check was asked for. */
+  wants(name) {
+    return this.#only.test(`${this.name} ${name}`);
+  }
+
   /** Runs `body`; a throw or a late end is a failure. Returns what `body` returned. */
   async check(name, body, limitMs = 20_000) {
-    if (!this.#only.test(`${this.name} ${name}`)) return undefined;
+    if (!this.wants(name)) return undefined;
     try {
       const value = await within(limitMs, body(), name);
       this.pass(name);

@@ -19,5 +19,5 @@ net.Server.prototype._listen2 = function (address, port, addressType, backlog, f
   return listen.call(this, '127.0.0.1', port, 4, backlog, fd, flags);
 };
 
-// server-everything writes the time of day into its resources: one fixed hour makes two answers comparable.
+// server-everything writes the time of day into its resources: with one hour, answers compare.
 Date.prototype.toLocaleTimeString = () => '12:00:00 PM';

@@ -1,5 +1,5 @@
-// The official conformance suite tests a server: suite → front → gateway → fixture. The same suite runs
-// against the fixture alone; each scenario must pass as many checks through the gateway as without it.
+// The official conformance suite tests a server: suite → front → gateway → fixture. The same suite
+// runs against the fixture alone; each scenario must pass as many checks with the gateway as without.
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { binary } from '../harness/gateway.mjs';
@@ -12,8 +12,8 @@ export const limitMs = 120_000;
 
 const suite = join(home, 'node_modules/@modelcontextprotocol/conformance/dist/index.js');
 
-/** What the suite asks of 2025-11-25 and 2026-07-28, but for what ends at the front and never reaches stdio. */
 const REVISIONS = ['2025-11-25', '2026-07-28'];
+/** Scenarios on what ends at the front and never reaches stdio. */
 const OF_THE_FRONT = new Set([
   'dns-rebinding-protection', // the Host header
   'server-session-lifecycle', // session ids over HTTP

@@ -1,5 +1,5 @@
-// The official TypeScript SDK (v2) client over stdio → gateway → a server of both eras. What the client gets
-// over HTTP without the gateway is what it must get through it.
+// The official TypeScript SDK (v2) client over stdio → gateway → a server of both eras. What the
+// client gets over HTTP without the gateway is what it must get through it.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { z } from 'zod';

@@ -82,7 +82,7 @@ const ASKED = {
   'error: task that does not exist': ['tasks/get', { taskId: 'no-such-task' }],
 };
 
-/** Every tool of the server that answers by itself; those that ask back or notify have their own checks. */
+/** Every tool that answers by itself; those that ask back or notify have their own checks. */
 const CALLED = {
   'echo': ['echo', { message: 'hello' }],
   'echo, controls, quotes, every plane of Unicode': [

@@ -23,7 +23,7 @@ Step = Callable[["Host"], Awaitable[Any]]
 
 
 class Host:
-    """A connected client and what it heard: a v1 ClientSession or a v2 Client, alike in their methods."""
+    """A connected client, v1 ClientSession or v2 Client (their methods are alike), and what it heard."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []

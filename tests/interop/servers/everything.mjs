@@ -1,4 +1,4 @@
-// `@modelcontextprotocol/server-everything`, the reference server of the 2025-11-25 era, on a port of its own.
+// `@modelcontextprotocol/server-everything`, the reference server of 2025-11-25, on a free port.
 import { join } from 'node:path';
 import { Program, home, loopback, node } from '../harness/process.mjs';
 

@@ -1,5 +1,5 @@
-// HTTP in front of the gateway: suite → front → gateway → fixture. The conformance suite can only test
-// what speaks HTTP, so this turns its requests into lines and lines into its answers. What a message
+// HTTP in front of the gateway: suite → front → gateway → fixture. The conformance suite can only
+// test what speaks HTTP, so this turns its requests into lines and lines into answers. What a message
 // means is left to the gateway and the fixture; only what stdio cannot carry is judged here: headers,
 // status codes, and which of several open streams a line belongs to.
 //
