@@ -44,6 +44,8 @@ EXAMPLE
 pub enum Command {
     /// Bridge stdin and stdout.
     Run(Options),
+    /// Diagnose the connection; as JSON if asked.
+    Check(Options, bool),
     /// Print the usage.
     Help,
     /// Print the version.
@@ -103,8 +105,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
         options.drain =
             Some(parse_seconds(&text).ok_or_else(|| needs("--drain-timeout", "seconds"))?);
     }
+    let (check, json) = (arguments.contains("--check"), arguments.contains("--json"));
     let rest = arguments.finish();
     match rest.first() {
+        None if check => Ok(Command::Check(options, json)),
         None => Ok(Command::Run(options)),
         Some(unknown) => Err(UsageError(unknown_argument(&unknown.to_string_lossy()))),
     }

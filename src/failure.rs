@@ -248,11 +248,10 @@ fn connect_words(close: &Close, origin: &str) -> String {
              AEROSTACK_WORKSPACE_URL and this machine's DNS",
             printable(words, 120)
         ),
-        CloseCause::Io(ErrorKind::ConnectionRefused) => {
-            format!("Workspace unreachable: {origin} refused the connection. Is it running, and is the port right?")
-                .trim_end_matches('?')
-                .to_owned()
-        }
+        CloseCause::Io(ErrorKind::ConnectionRefused) => format!(
+            "Workspace unreachable: {origin} refused the connection. Check that it is running and \
+             that the port is right"
+        ),
         CloseCause::TimedOut => format!(
             "Workspace unreachable: {origin} timed out during {phase}. Check the network, a firewall, or \
              whether a proxy (HTTPS_PROXY) is needed"
@@ -383,7 +382,8 @@ mod tests {
     #[test]
     fn messages_say_what_happened_whether_it_ran_and_what_to_do() {
         let check = |failure: Failure, parts: &[&str]| {
-            let message = failure.message("github__create_issue", "https://w.example", Executed::No);
+            let message =
+                failure.message("github__create_issue", "https://w.example", Executed::No);
             for part in parts {
                 assert!(message.contains(part), "{message}\nlacks {part}");
             }
@@ -449,7 +449,10 @@ mod tests {
             failure.data(Executed::No),
             r#"{"http_status":429,"retry_after_s":40,"executed":"no"}"#
         );
-        assert_eq!(Failure::WrongId.data(Executed::No), r#"{"executed":"unknown"}"#);
+        assert_eq!(
+            Failure::WrongId.data(Executed::No),
+            r#"{"executed":"unknown"}"#
+        );
     }
 
     #[test]

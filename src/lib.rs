@@ -34,6 +34,7 @@
 //! - I10 The token goes to the workspace's origin only.
 
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod failure;

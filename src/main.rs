@@ -1,6 +1,7 @@
 //! The program: arguments, configuration, reactor, exit code.
 
 use aerostack_gateway::bridge::Bridge;
+use aerostack_gateway::check::{self, Check};
 use aerostack_gateway::cli::{self, Command, Options};
 use aerostack_gateway::config::{Config, Limits};
 use aerostack_gateway::io::{self, Environment, ShellSettings};
@@ -17,6 +18,7 @@ const TOKEN_IN_ARGUMENTS: &str = "AEROSTACK_TOKEN was given as an argument, whic
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1).collect()) {
         Ok(Command::Run(options)) => run(options),
+        Ok(Command::Check(options, json)) => check(options, json),
         Ok(Command::Help) => print(cli::USAGE),
         Ok(Command::Version) => print(&cli::version()),
         Err(error) => refuse(&error.to_string()),
@@ -41,6 +43,23 @@ fn run(options: Options) -> ExitCode {
     let settings = ShellSettings::for_bridge(&config);
     let mut bridge = Bridge::new(config, io::random_seed(), io::now());
     ExitCode::from(io::run(&mut bridge, settings))
+}
+
+fn check(options: Options, json: bool) -> ExitCode {
+    let environment = Environment::new(options.env);
+    let style = io::report_style(json, &environment);
+    let mut config = match Config::read(&environment, Limits::default()) {
+        Ok(config) => config,
+        Err(error) => {
+            print(&check::refusal(&error, style));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let warnings = check::prepare(&mut config);
+    let mut settings = ShellSettings::for_bridge(&config);
+    (settings.stdio, settings.limits) = (false, io::ShellLimits::for_check());
+    let mut check = Check::new(config, warnings, None, style, io::random_seed(), io::now());
+    ExitCode::from(io::run(&mut check, settings))
 }
 
 /// A reader that has gone (`--help | head`) is no failure.

@@ -45,17 +45,22 @@ struct Arguments {
 impl Bridge {
     /// The workspace has a chat: its messages are watched for.
     pub(super) fn begin_chat(&mut self) {
-        if !self.workspace.chat || self.chatting.watch.is_some() || !self.has_builtins() {
-            return;
+        let wanted = self.has_builtins() && !self.config.looks_only;
+        if wanted && self.workspace.chat && self.chatting.watch.is_none() {
+            let watch = self.watch_chat();
+            self.poll_now(watch);
         }
+    }
+
+    /// Opens the chat's socket.
+    pub(super) fn watch_chat(&mut self) -> WatchId {
         let named = self.workspace.chat_url.clone();
         let url = named.and_then(|url| self.trusted_url(&url, "chat.ws_url"));
-        let Some(url) = url.or_else(|| self.config.endpoint.resolve("chat/ws").ok()) else {
-            return;
-        };
+        let own = &self.config.endpoint;
+        let url = url.unwrap_or_else(|| own.resolve("chat/ws").unwrap_or_else(|_| own.clone()));
         let watch = self.watch(Subject::Chat, url, None);
         self.chatting.watch = Some(watch);
-        self.poll_now(watch);
+        watch
     }
 
     /// A call of the tool.

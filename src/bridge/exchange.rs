@@ -347,7 +347,10 @@ impl Bridge {
             return false;
         }
         let (lane, call) = (task.lane, task.call());
-        if let Some(call) = call.and_then(|call| self.calls.get_mut(call)).filter(|_| close.sent) {
+        if let Some(call) = call
+            .and_then(|call| self.calls.get_mut(call))
+            .filter(|_| close.sent)
+        {
             call.ran = Executed::Unknown;
         }
         let task = self.tasks.get_mut(id).expect("just looked up");
@@ -426,7 +429,7 @@ impl Bridge {
                 self.notice_failed(kind, era, message, retries, failure);
             }
             Purpose::EventStream => self.stream_ended(task.delivered),
-            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Upgrade(watch) => self.socket_refused(watch, &failure),
             Purpose::Status(watch) => self.polled(watch, None),
             Purpose::Delete(_) => {}
         }

@@ -77,6 +77,9 @@ impl Bridge {
 
     /// The first sign of life: a host has really begun to work, and the workspace wants to know.
     pub(super) fn begin_presence(&mut self) {
+        if self.config.looks_only {
+            return;
+        }
         if self.workspace.heartbeat && !self.presence.online && self.presence.timer.is_none() {
             self.background.push(Job::Heartbeat, false);
         }
@@ -103,7 +106,8 @@ impl Bridge {
         }
     }
 
-    fn heartbeat_params(&self, status: &str) -> String {
+    /// Params of `aerostack/heartbeat`.
+    pub(super) fn heartbeat_params(&self, status: &str) -> String {
         let client = match &self.client {
             Some(client) => {
                 format!(

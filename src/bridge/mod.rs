@@ -30,6 +30,7 @@ mod host;
 mod offline;
 mod opening;
 mod pool;
+mod probe;
 mod random;
 mod reply;
 mod retry;
@@ -40,6 +41,7 @@ mod watch;
 mod watching;
 
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::Offer;
 use crate::proto::endpoint::Endpoint;
@@ -47,6 +49,7 @@ use crate::proto::line::LineReader;
 use crate::proto::transport::{Close, ConnId, Established};
 use call::{CallId, Calls};
 use pool::Pool;
+pub use probe::Socket;
 use session::Session;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -217,6 +220,8 @@ pub struct Bridge {
     /// Bytes given to stdout since it was last drained.
     stdout_bytes: usize,
     stdin_paused: bool,
+    /// Why the last request that failed did.
+    last_failure: Option<Failure>,
     /// SIGTERM has come once.
     terminated: bool,
 }
@@ -263,6 +268,7 @@ impl Bridge {
             own_ids: 0,
             stdout_bytes: 0,
             stdin_paused: false,
+            last_failure: None,
             terminated: false,
             config,
         };

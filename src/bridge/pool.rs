@@ -148,7 +148,9 @@ impl Pool {
     /// the ceiling allows it. Idle ones do not count: nobody who waits can use them, and
     /// `make_room` closes what is too much.
     pub(super) fn dial(&mut self, limits: &Limits) -> Option<ConnId> {
-        let slots = limits.connections_max.saturating_sub(self.busy[Lane::Call as usize]);
+        let slots = limits
+            .connections_max
+            .saturating_sub(self.busy[Lane::Call as usize]);
         let wanted = self.urgent.len() + self.calls.len().min(slots);
         let counted = self.conns.len() - self.streams() - self.idle.len();
         if self.dialing >= wanted || counted >= self.ceiling(limits) {

@@ -366,7 +366,10 @@ impl Bridge {
             Purpose::EventStream => self.stream_refused(head.status, task.session),
             Purpose::Resume(call) => self.resume_refused(call, head.status),
             // A success, but no WebSocket.
-            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Upgrade(watch) => {
+                let status = head.status;
+                self.socket_refused(watch, &Failure::NoAnswer { status });
+            }
             Purpose::Status(watch) => self.polled(watch, Some(&body)),
             Purpose::Delete(_) => {}
         }

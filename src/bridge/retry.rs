@@ -64,7 +64,10 @@ impl Bridge {
             }
             Purpose::EventStream => self.stream_refused(head.status, session),
             Purpose::Resume(call) => self.resume_refused(call, head.status),
-            Purpose::Upgrade(watch) => self.socket_lost(watch),
+            Purpose::Upgrade(watch) => {
+                let failure = Failure::Status(self.refusal(&head, &body));
+                self.socket_refused(watch, &failure);
+            }
             Purpose::Status(watch) => self.polled(watch, None),
             Purpose::Delete(_) => {}
         }
@@ -287,6 +290,7 @@ impl Bridge {
             return;
         };
         let (label, origin) = (call.label(), self.config.endpoint.origin());
+        self.last_failure = Some(failure.clone());
         let opens = &*call.method == "initialize";
         match call.asker.clone() {
             Asker::Host(_) if self.hides(id, &failure) => {
@@ -295,8 +299,12 @@ impl Bridge {
             }
             Asker::Host(_) => {
                 let message = failure.message(&label, &origin, call.ran);
-                let answer =
-                    jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&failure.data(call.ran)));
+                let answer = jsonrpc::error(
+                    &call.id,
+                    INTERNAL_ERROR,
+                    &message,
+                    Some(&failure.data(call.ran)),
+                );
                 self.log(Level::Warn, || message);
                 if opens && self.session.phase == super::session::Phase::Opening {
                     self.opening_failed();

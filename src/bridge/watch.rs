@@ -48,6 +48,8 @@ pub(super) struct Watch {
     /// Where the state is read by GET, if the workspace named a place.
     pub(super) status_url: Option<Endpoint>,
     pub(super) socket: Socket,
+    /// Why the socket is not open, in words.
+    pub(super) trouble: Option<String>,
     /// Failures in a row, for the back-off.
     pub(super) failures: u8,
     pub(super) reconnect: Option<TimerId>,
@@ -91,6 +93,7 @@ impl Watches {
             url,
             status_url,
             socket: Socket::Closed,
+            trouble: None,
             failures: 0,
             reconnect: None,
             poll: None,

@@ -5,6 +5,7 @@ use super::call::{Asker, Call, Era};
 use super::task::{Lane, Purpose, Task, TaskId};
 use super::watch::{Socket, Subject, WatchId};
 use super::{Bridge, Output, Timer};
+use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::approval_params;
 use crate::proto::endpoint::Endpoint;
@@ -185,6 +186,15 @@ impl Bridge {
         if let Some(Socket::Open { conn, .. }) = self.watches.get(id).map(|watch| &watch.socket) {
             let conn = *conn;
             self.close(conn);
+        }
+        self.socket_lost(id);
+    }
+
+    /// The upgrade failed: why is kept for a person who asks.
+    pub(super) fn socket_refused(&mut self, id: WatchId, failure: &Failure) {
+        let words = failure.words(&self.config.endpoint.origin());
+        if let Some(watch) = self.watches.get_mut(id) {
+            watch.trouble = Some(words);
         }
         self.socket_lost(id);
     }

@@ -88,6 +88,8 @@ pub struct Config {
     pub trust: TrustFiles,
     /// Who this bridge is to the dashboard.
     pub identity: Identity,
+    /// `--check`: this process only looks; no presence, no chat, no tools of its own.
+    pub looks_only: bool,
     /// Every limit and interval.
     pub limits: Limits,
     /// Odd but workable settings, to be logged at start.
@@ -154,6 +156,7 @@ impl Config {
                 node_extra: given(source, "NODE_EXTRA_CA_CERTS"),
             },
             identity: identity(source),
+            looks_only: false,
             limits,
             warnings,
         })

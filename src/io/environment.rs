@@ -1,8 +1,9 @@
 //! Where settings come from: the process's environment, `--env` arguments, and small files.
 
+use crate::check::Style;
 use crate::config::Source;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 
 /// A file that a setting names (token, machine id) is never longer.
 const FILE_MAX_BYTES: u64 = 64 << 10;
@@ -30,6 +31,26 @@ impl Source for Environment {
 
     fn file(&self, path: &str) -> Result<String, String> {
         read_text(path)
+    }
+}
+
+/// How `--check` writes its report: emoji and colours only on a terminal, emoji only where it speaks
+/// UTF-8, colours only without NO_COLOR.
+pub fn report_style(json: bool, source: &dyn Source) -> Style {
+    let terminal = std::io::stdout().is_terminal() && !json;
+    let set = |name: &str| source.variable(name).filter(|value| !value.is_empty());
+    let locale = set("LC_ALL")
+        .or_else(|| set("LC_CTYPE"))
+        .or_else(|| set("LANG"));
+    let utf8 = locale.is_some_and(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    });
+    let colour = terminal && set("NO_COLOR").is_none() && set("TERM").as_deref() != Some("dumb");
+    Style {
+        json,
+        emoji: terminal && utf8,
+        colour,
     }
 }
 

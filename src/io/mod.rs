@@ -38,7 +38,7 @@ use crate::proto::endpoint::Endpoint;
 use std::time::{Duration, Instant};
 
 pub use clock::now;
-pub use environment::{Environment, random_seed};
+pub use environment::{Environment, random_seed, report_style};
 pub use proxy::Proxy;
 pub use reactor::run;
 pub use roots::ExtraRoots;
@@ -115,6 +115,19 @@ pub struct ShellLimits {
     pub close: Duration,
     /// How long the end of the process may wait for the host to read stdout.
     pub exit: Duration,
+}
+
+impl ShellLimits {
+    /// For `--check`: a person waits, and the whole run takes less than ten seconds.
+    pub fn for_check() -> Self {
+        let [connect, proxy, tls] = crate::check::PHASES;
+        Self {
+            connect,
+            proxy,
+            tls,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ShellLimits {

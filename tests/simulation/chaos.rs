@@ -66,7 +66,13 @@ impl Chaos {
         }
         let marks = vec![Mark::Refused];
         Some(match desk.random.below(2) {
-            0 => Script::response(404, "Content-Type: text/plain\r\n", "gone", Framing::Length, marks),
+            0 => Script::response(
+                404,
+                "Content-Type: text/plain\r\n",
+                "gone",
+                Framing::Length,
+                marks,
+            ),
             _ => Script::response(
                 400,
                 "Content-Type: application/json\r\n",
@@ -81,7 +87,9 @@ impl Chaos {
     fn serve(&mut self, request: &HttpRequest, message: &Message, desk: &mut Desk<'_>) -> Script {
         desk.ledger.execute(message.nonce());
         let id = print_anew(&message.id, desk.random.chance(20));
-        let echo = message.nonce().map_or("null".to_owned(), |nonce| nonce.to_string());
+        let echo = message
+            .nonce()
+            .map_or("null".to_owned(), |nonce| nonce.to_string());
         let mut headers = String::new();
         let mut marks = Vec::new();
         let mut more = r#""content":[]"#.to_owned();
@@ -96,7 +104,9 @@ impl Chaos {
                 more = format!("\"protocolVersion\":\"{version}\",\"capabilities\":{{}}");
                 marks.push(Mark::InitializeResult { session, version });
             }
-            "tools/list" => more = r#""tools":[{"name":"tool","inputSchema":{"type":"object"}}]"#.to_owned(),
+            "tools/list" => {
+                more = r#""tools":[{"name":"tool","inputSchema":{"type":"object"}}]"#.to_owned()
+            }
             "server/discover" => more = r#""supportedVersions":["2026-07-28"]"#.to_owned(),
             _ if desk.random.chance(10) => headers = "Mcp-Session-Id: bogus\r\n".to_owned(),
             _ => {}
@@ -105,11 +115,17 @@ impl Chaos {
             marks.push(Mark::Answer(nonce));
         }
         let mut answer = match desk.random.chance(8) && message.method != "initialize" {
-            true => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32000,\"message\":\"srv: {echo}\"}}}}"),
-            false => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"_meta\":{{\"sim/nonce\":{echo}}},{more}}}}}"),
+            true => format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32000,\"message\":\"srv: {echo}\"}}}}"
+            ),
+            false => format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"_meta\":{{\"sim/nonce\":{echo}}},{more}}}}}"
+            ),
         };
         if desk.random.chance(20) {
-            answer = answer.replace("\"id\":", "\r\n  \"id\" :\r").replace(",\"m", ",\n\t\"m");
+            answer = answer
+                .replace("\"id\":", "\r\n  \"id\" :\r")
+                .replace(",\"m", ",\n\t\"m");
         }
         if message.method == "subscriptions/listen" {
             return self.subscription(&answer, marks, desk);
@@ -118,7 +134,12 @@ impl Chaos {
             return self.event_stream(request, &headers, answer, marks, desk);
         }
         headers += "Content-Type: application/json; charset=utf-8\r\n";
-        let framings = [Framing::Length, Framing::Length, Framing::Chunked, Framing::Close];
+        let framings = [
+            Framing::Length,
+            Framing::Length,
+            Framing::Chunked,
+            Framing::Close,
+        ];
         let framing = *desk.random.pick(&framings);
         Script::response(200, &headers, &answer, framing, marks)
     }
@@ -193,7 +214,8 @@ impl Chaos {
         let mut events = self.notices(desk, true);
         events.extend(self.notices(desk, true));
         if desk.random.chance(30) {
-            let mut last = Event::new(answer.replace('\r', "\n")).after(desk.random.below(3_000_000));
+            let mut last =
+                Event::new(answer.replace('\r', "\n")).after(desk.random.below(3_000_000));
             last.marks = marks;
             events.push(last);
             return Script::events("", &events, true, "\n");
@@ -203,7 +225,10 @@ impl Chaos {
 
     /// GET: the session's stream, or the rest of another.
     fn stream(&mut self, request: &HttpRequest, desk: &mut Desk<'_>) -> Script {
-        if let Some(events) = request.header("last-event-id").and_then(|id| self.rest.get(id)) {
+        if let Some(events) = request
+            .header("last-event-id")
+            .and_then(|id| self.rest.get(id))
+        {
             let events = events.clone();
             return self.finish_stream("", &events, desk);
         }
@@ -260,14 +285,26 @@ impl Chaos {
             }
             7 | 8 => {
                 let reset = format!("X-RateLimit-Reset: {}\r\n", desk.wall_ms / 1_000 + 2);
-                let headers = *desk.random.pick(&["Retry-After: 0\r\n", "Retry-After: 2\r\n", "Retry-After: 90\r\n", "", reset.as_str()]);
+                let headers = *desk.random.pick(&[
+                    "Retry-After: 0\r\n",
+                    "Retry-After: 2\r\n",
+                    "Retry-After: 90\r\n",
+                    "",
+                    reset.as_str(),
+                ]);
                 Script::response(429, headers, "slow down", length, refused())
             }
             9 => Script::response(401, text, "who?", length, refused()),
             10 => Script::response(202, "", "", length, vec![]),
             11 => {
                 desk.ledger.execute(message.nonce());
-                Script::response(200, "Content-Type: text/html\r\n", "<html><title>Sign in</title>", length, vec![])
+                Script::response(
+                    200,
+                    "Content-Type: text/html\r\n",
+                    "<html><title>Sign in</title>",
+                    length,
+                    vec![],
+                )
             }
             12 => {
                 desk.ledger.execute(message.nonce());
@@ -279,14 +316,20 @@ impl Chaos {
                 Script::nothing(End::Silent)
             }
             14 => {
-                let location = *desk.random.pick(&["/ws/sim/b", "https://evil.example/x", "http://w.example/ws/sim"]);
+                let location = *desk.random.pick(&[
+                    "/ws/sim/b",
+                    "https://evil.example/x",
+                    "http://w.example/ws/sim",
+                ]);
                 let headers = format!("Location: {location}\r\n");
                 let status = *desk.random.pick(&[301, 307, 308]);
                 Script::response(status, &headers, "", length, refused())
             }
             15 => {
                 let id = *desk.random.pick(&[message.id.as_str(), "null"]);
-                let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32602,\"message\":\"srv: bad\"}}}}");
+                let body = format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32602,\"message\":\"srv: bad\"}}}}"
+                );
                 Script::response(400, json, &body, length, refused())
             }
             16 => {
@@ -305,7 +348,13 @@ impl Chaos {
             1 if faulty => Script::response(503, "", "", length, vec![]),
             2 if faulty => Script::response(429, "Retry-After: 1\r\n", "", length, vec![]),
             3 if faulty => Script::nothing(End::Silent),
-            4 => Script::response(200, "Content-Type: application/json\r\n", "{}", length, vec![]),
+            4 => Script::response(
+                200,
+                "Content-Type: application/json\r\n",
+                "{}",
+                length,
+                vec![],
+            ),
             5 => Script::events("", &self.notices(desk, false), true, "\n"),
             6 => Script::response(204, "", "", Framing::Length, vec![]),
             _ => Script::response(202, "", "", length, vec![]),
@@ -358,7 +407,9 @@ impl Workspace for Chaos {
 fn print_anew(id: &str, anew: bool) -> String {
     match serde_json::from_str::<serde_json::Value>(id) {
         Ok(value) if anew => match value.as_f64() {
-            Some(number) if number.fract() == 0.0 && number.abs() < 9e15 => format!("{}", number as i64),
+            Some(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
+                format!("{}", number as i64)
+            }
             _ => value.to_string(),
         },
         _ => id.to_owned(),

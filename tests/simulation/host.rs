@@ -101,7 +101,14 @@ impl ChaosHost {
                 request(&id, "tools/call", self.nonce, !self.legacy)
             }
             11..15 => {
-                let lines = ["{oops", "[]", "{\"jsonrpc\":\"2.0\"}", "7", "\"x\"", "{\"id\":1}"];
+                let lines = [
+                    "{oops",
+                    "[]",
+                    "{\"jsonrpc\":\"2.0\"}",
+                    "7",
+                    "\"x\"",
+                    "{\"id\":1}",
+                ];
                 (*self.random.pick(&lines)).to_owned()
             }
             15..17 => format!(
@@ -172,7 +179,10 @@ impl Host for ChaosHost {
         if message.kind != Kind::Request {
             return None;
         }
-        let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{}}}}\n", message.id);
+        let answer = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{}}}}\n",
+            message.id
+        );
         Some((self.random.below(50_000), answer.into_bytes()))
     }
 }

@@ -356,7 +356,13 @@ impl Judge {
     // The workspace's side.
 
     /// The engine transmits a request.
-    pub(crate) fn transmit(&mut self, conn: ConnId, request: &HttpRequest, now_us: u64, ledger: &Ledger) -> Verdict {
+    pub(crate) fn transmit(
+        &mut self,
+        conn: ConnId,
+        request: &HttpRequest,
+        now_us: u64,
+        ledger: &Ledger,
+    ) -> Verdict {
         if let Some(flight) = self.flights.get(&conn) {
             return Err(format!("{conn:?} is busy with {flight:?}"));
         }
@@ -436,7 +442,9 @@ impl Judge {
                 .ok_or_else(|| "DELETE of no session".to_owned());
         }
         match (&self.session, &id) {
-            (Some((Some(known), v)), Some(id)) if known == id && version.as_ref() == Some(v) => Ok(()),
+            (Some((Some(known), v)), Some(id)) if known == id && version.as_ref() == Some(v) => {
+                Ok(())
+            }
             (Some((None, v)), None) if version.as_ref() == Some(v) => Ok(()),
             (None, None) => Ok(()),
             // Lost: what needs no session may go without.
@@ -481,7 +489,9 @@ impl Judge {
             (State::Answered | State::Open, _) => Ok(()),
             // Its answer may lie in the batch already.
             (State::Cancelled, _) if asked.batch.is_some() => Ok(()),
-            (State::Cancelled, _) if asked.modern => Err(format!("a modern cancel of {id} was POSTed")),
+            (State::Cancelled, _) if asked.modern => {
+                Err(format!("a modern cancel of {id} was POSTed"))
+            }
             (State::Cancelled, Some(sent)) if sent + CANCEL_GRACE_US <= now_us => Ok(()),
             (State::Cancelled, sent) => {
                 Err(format!("the cancel of {id} overtakes it (sent: {sent:?})"))
@@ -591,7 +601,9 @@ impl Judge {
                 }
                 Mark::Answer(nonce) => {
                     let open = |asked: &&Asked| {
-                        asked.nonce == Some(nonce) && asked.state == State::Open && asked.batch.is_none()
+                        asked.nonce == Some(nonce)
+                            && asked.state == State::Open
+                            && asked.batch.is_none()
                     };
                     if let Some(asked) = self.asked.iter().find(open) {
                         return Err(format!("the answer to {} was not handed on", asked.id));
@@ -665,7 +677,8 @@ fn check_http(request: &HttpRequest) -> Verdict {
     if request.header("authorization") != Some(bearer.as_str()) {
         return Err("no bearer token".to_owned());
     }
-    let elsewhere = |(name, value): &(String, String)| name != "authorization" && value.contains(TOKEN);
+    let elsewhere =
+        |(name, value): &(String, String)| name != "authorization" && value.contains(TOKEN);
     if request.headers.iter().any(elsewhere)
         || request.target.contains(TOKEN)
         || request.body.contains(TOKEN)

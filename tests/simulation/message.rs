@@ -70,8 +70,14 @@ impl Message {
         let object = |raw: Option<&RawValue>| {
             let members: BTreeMap<String, &RawValue> =
                 raw.and_then(|raw| serde_json::from_str(raw.get()).ok())?;
-            let pairs = members.into_iter().map(|(name, raw)| (name, value(Some(raw))));
-            Some(pairs.map(|(name, value)| (name, value.unwrap_or(Value::Null))).collect())
+            let pairs = members
+                .into_iter()
+                .map(|(name, raw)| (name, value(Some(raw))));
+            Some(
+                pairs
+                    .map(|(name, value)| (name, value.unwrap_or(Value::Null)))
+                    .collect(),
+            )
         };
         let answers = members.result.is_some() || members.error.is_some();
         let kind = match (&method, members.id, answers) {

@@ -105,7 +105,10 @@ fn calm(world: &mut World) {
                 break;
             }
         }
-        let good = |line: &String| line.contains(&nonce.to_string()) && (line.contains("\"result\"") || line.contains("srv:"));
+        let good = |line: &String| {
+            line.contains(&nonce.to_string())
+                && (line.contains("\"result\"") || line.contains("srv:"))
+        };
         if !world.judge.heard[before..].iter().any(good) {
             world.fail("a call does not succeed although all is well");
         }

@@ -67,14 +67,16 @@ impl HttpRequest {
     pub(crate) fn label(&self) -> String {
         let session = self.header("mcp-session-id").unwrap_or("-");
         match &self.message {
-            Some(m) => format!(
-                "{} {} {:?} id {} nonce {:?} session {session}",
-                self.method,
-                self.target,
-                m.kind,
-                m.id,
-                m.nonce()
-            ) + &format!(" {}", m.method),
+            Some(m) => {
+                format!(
+                    "{} {} {:?} id {} nonce {:?} session {session}",
+                    self.method,
+                    self.target,
+                    m.kind,
+                    m.id,
+                    m.nonce()
+                ) + &format!(" {}", m.method)
+            }
             None => format!(
                 "{} {} session {session} last {:?}",
                 self.method,

@@ -140,14 +140,24 @@ impl Source for Settings {
 /// A configuration for the simulated workspace.
 pub(crate) fn config(settings: &[(&'static str, &str)], limits: Limits) -> Config {
     let mut all = vec![
-        ("AEROSTACK_WORKSPACE_URL", format!("https://w.example{PATH}")),
+        (
+            "AEROSTACK_WORKSPACE_URL",
+            format!("https://w.example{PATH}"),
+        ),
         ("AEROSTACK_LOG_LEVEL", "debug".to_owned()),
         ("AEROSTACK_BUILTIN_TOOLS", "off".to_owned()),
     ];
-    if !settings.iter().any(|(name, _)| *name == "AEROSTACK_TOKEN_FILE") {
+    if !settings
+        .iter()
+        .any(|(name, _)| *name == "AEROSTACK_TOKEN_FILE")
+    {
         all.push(("AEROSTACK_TOKEN", TOKEN.to_owned()));
     }
-    all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    all.extend(
+        settings
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned())),
+    );
     let mut config = Config::read(&Settings(all), limits).expect("the settings are right");
     config.identity = Identity::default();
     config
@@ -318,7 +328,10 @@ impl World {
 
     fn timer_us(&self) -> Option<u64> {
         let at = self.bridge.poll_timeout()?;
-        let us = at.saturating_duration_since(self.base).as_nanos().div_ceil(1_000) as u64;
+        let us = at
+            .saturating_duration_since(self.base)
+            .as_nanos()
+            .div_ceil(1_000) as u64;
         Some(us.max(self.now_us))
     }
 
@@ -360,7 +373,11 @@ impl World {
             }
             Event::Stdin(bytes) => {
                 self.note("stdin", |out| {
-                    let _ = write!(out, "{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(400)]));
+                    let _ = write!(
+                        out,
+                        "{:?}",
+                        String::from_utf8_lossy(&bytes[..bytes.len().min(400)])
+                    );
                 });
                 self.judge.stdin(&bytes);
                 self.give(Input::Stdin(&bytes));
@@ -489,7 +506,11 @@ impl World {
 
     fn stdout(&mut self, line: &[u8]) {
         self.note("  stdout", |out| {
-            let _ = write!(out, "{}", String::from_utf8_lossy(&line[..line.len().min(400)]));
+            let _ = write!(
+                out,
+                "{}",
+                String::from_utf8_lossy(&line[..line.len().min(400)])
+            );
         });
         let verdict = self.judge.stdout(line);
         self.must(verdict);
@@ -525,7 +546,14 @@ impl World {
     }
 
     fn pause_stdin(&mut self, pause: bool) {
-        self.note(if pause { "  pause stdin" } else { "  resume stdin" }, |_| {});
+        self.note(
+            if pause {
+                "  pause stdin"
+            } else {
+                "  resume stdin"
+            },
+            |_| {},
+        );
         if self.stdin_paused == pause {
             self.fail("PauseStdin and ResumeStdin do not alternate");
         }
@@ -565,7 +593,11 @@ impl World {
             return self.plan(us, Event::Connected(conn));
         }
         let (cause, phase) = self.random.pick(&failures()).clone();
-        let us = if cause == CloseCause::TimedOut { 10_000_000 } else { us };
+        let us = if cause == CloseCause::TimedOut {
+            10_000_000
+        } else {
+            us
+        };
         let close = Close {
             cause,
             phase,
@@ -631,7 +663,9 @@ impl World {
         entry.epoch += 1;
         entry.sent = false;
         let epoch = entry.epoch;
-        let verdict = self.judge.transmit(conn, &request, self.now_us, &self.ledger);
+        let verdict = self
+            .judge
+            .transmit(conn, &request, self.now_us, &self.ledger);
         self.must(verdict);
         let handed = self.random.below(2).min(self.weather.cuts) * self.random.below(4_000) + 10;
         let (low, high) = self.weather.latency_us;
@@ -641,12 +675,19 @@ impl World {
         if self.random.chance(self.weather.breaks) {
             let cause = CloseCause::Io(ErrorKind::ConnectionReset);
             let at = self.random.below(2 * arrives);
-            self.plan(at, Event::Deliver(conn, Delivery::Closed(cause, Vec::new())));
+            self.plan(
+                at,
+                Event::Deliver(conn, Delivery::Closed(cause, Vec::new())),
+            );
         }
     }
 
     fn sent(&mut self, conn: ConnId, epoch: u64) {
-        let Some(entry) = self.conns.get_mut(&conn).filter(|entry| entry.epoch == epoch) else {
+        let Some(entry) = self
+            .conns
+            .get_mut(&conn)
+            .filter(|entry| entry.epoch == epoch)
+        else {
             return;
         };
         entry.sent = true;
@@ -721,7 +762,10 @@ impl World {
         let us = self.random.below(20_000);
         let causes = [CloseCause::Eof, CloseCause::Io(ErrorKind::ConnectionReset)];
         let cause = self.random.pick(&causes).clone();
-        self.plan(us, Event::Deliver(conn, Delivery::Closed(cause, Vec::new())));
+        self.plan(
+            us,
+            Event::Deliver(conn, Delivery::Closed(cause, Vec::new())),
+        );
     }
 
     fn deliver(&mut self, conn: ConnId, delivery: Delivery) {
@@ -737,7 +781,11 @@ impl World {
                     return;
                 }
                 self.note("received", |out| {
-                    let _ = write!(out, "{conn:?} {:?}", String::from_utf8_lossy(&piece.bytes[..piece.bytes.len().min(300)]));
+                    let _ = write!(
+                        out,
+                        "{conn:?} {:?}",
+                        String::from_utf8_lossy(&piece.bytes[..piece.bytes.len().min(300)])
+                    );
                 });
                 let done = piece.marks.iter().any(|mark| matches!(mark, Mark::Done(_)));
                 for mark in piece.marks {
@@ -861,7 +909,10 @@ fn failures() -> Vec<(CloseCause, Phase)> {
         (CloseCause::Io(ErrorKind::ConnectionRefused), Phase::Connect),
         (CloseCause::Io(ErrorKind::HostUnreachable), Phase::Connect),
         (CloseCause::TimedOut, Phase::Connect),
-        (CloseCause::NotFound("no such host".to_owned()), Phase::Resolve),
+        (
+            CloseCause::NotFound("no such host".to_owned()),
+            Phase::Resolve,
+        ),
         (CloseCause::Eof, Phase::Tls),
         (CloseCause::Tls(TlsFailure::UnknownIssuer), Phase::Tls),
         (CloseCause::ProxyStatus(502), Phase::Proxy),
