@@ -134,7 +134,7 @@ fn announce(
     }
     let mut env = json!({ "AEROSTACK_WORKSPACE_URL": url, "AEROSTACK_TOKEN": token });
     if let Some(ca) = &ca {
-        env["AEROSTACK_CA_FILE"] = ca.as_str().into();
+        env["SSL_CERT_FILE"] = ca.as_str().into();
     }
     let config =
         json!({ "mcpServers": { "aerostack": { "command": "aerostack-gateway", "env": env } } });
