@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -42,8 +43,6 @@ fn say(text: &str) {
 /// The local workspace; it ends with this value.
 struct Workspace {
     child: Child,
-    /// Held open: it would notice that nobody reads.
-    stdout: BufReader<ChildStdout>,
     url: String,
     token: String,
     dashboard: String,
@@ -69,7 +68,6 @@ impl Workspace {
         let (url, token, dashboard) = (text("url"), text("token"), text("dashboard_url"));
         Ok(Self {
             child,
-            stdout,
             url,
             token,
             dashboard,
@@ -77,7 +75,7 @@ impl Workspace {
     }
 
     /// Keeps it up until Ctrl-C or until it ends.
-    fn serve(mut self, gateway: &str) -> Outcome<()> {
+    fn serve(self, gateway: &str) -> Outcome<()> {
         let gateway = std::fs::canonicalize(gateway)?.display().to_string();
         let config = json!({"mcpServers": {"aerostack": {"command": gateway, "env":
             {"AEROSTACK_WORKSPACE_URL": self.url, "AEROSTACK_TOKEN": self.token}}}});
@@ -93,9 +91,18 @@ impl Workspace {
             self.url, self.token
         ));
         say("Ctrl-C ends it.");
-        // Ctrl-C reaches the whole process group; the workspace then closes its stdout.
-        std::io::copy(&mut self.stdout, &mut std::io::sink())?;
-        Ok(())
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            Ok(())
+        })
     }
 
     /// One POST of the dashboard, as its page would send it.
