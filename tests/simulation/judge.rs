@@ -40,6 +40,8 @@ pub(crate) struct Asked {
     transmitted: bool,
     /// The gateway said that it was not executed.
     denied: bool,
+    /// Cancelled (again) when it was over: that is for the workspace to judge.
+    cancelled_late: bool,
 }
 
 /// An exchange under way on a connection.
@@ -217,11 +219,17 @@ impl Judge {
             sent_us: None,
             transmitted: false,
             denied: false,
+            cancelled_late: false,
         });
     }
 
     fn host_cancel(&mut self, id: &str) {
-        let Some(&at) = self.open.get(id) else { return };
+        let Some(&at) = self.open.get(id) else {
+            if let Some(asked) = self.asked.iter_mut().rev().find(|asked| asked.id == id) {
+                asked.cancelled_late = true;
+            }
+            return;
+        };
         let asked = &mut self.asked[at];
         if asked.method == "initialize" {
             return;
@@ -488,10 +496,8 @@ impl Judge {
         match (asked.state, asked.sent_us) {
             (State::Answered | State::Open, _) => Ok(()),
             // Its answer may lie in the batch already.
-            (State::Cancelled, _) if asked.batch.is_some() => Ok(()),
-            (State::Cancelled, _) if asked.modern => {
-                Err(format!("a modern cancel of {id} was POSTed"))
-            }
+            (State::Cancelled, _) if asked.batch.is_some() || asked.cancelled_late => Ok(()),
+            (State::Cancelled, _) if asked.modern => Err(format!("a modern cancel of {id} was POSTed")),
             (State::Cancelled, Some(sent)) if sent + CANCEL_GRACE_US <= now_us => Ok(()),
             (State::Cancelled, sent) => {
                 Err(format!("the cancel of {id} overtakes it (sent: {sent:?})"))

@@ -190,6 +190,8 @@ pub(crate) struct World {
     pub(crate) terminated: u32,
     pub(crate) exit: Option<u64>,
     transcript: VecDeque<String>,
+    /// Lines of the transcript that are kept.
+    keep: usize,
     hash: DefaultHasher,
     /// Log lines, for scenarios.
     pub(crate) logged: Vec<String>,
@@ -238,6 +240,10 @@ impl World {
             terminated: 0,
             exit: None,
             transcript: VecDeque::new(),
+            keep: std::env::var("AEROSTACK_SIM_LINES")
+                .ok()
+                .and_then(|lines| lines.parse().ok())
+                .unwrap_or(TRANSCRIPT_LINES),
             hash: DefaultHasher::new(),
             logged: Vec::new(),
             pauses: 0,
@@ -871,7 +877,7 @@ impl World {
         let mut line = format!("{:>12.3} ms {what} ", self.now_us as f64 / 1_000.0);
         more(&mut line);
         self.hash.write(line.as_bytes());
-        if self.transcript.len() == TRANSCRIPT_LINES {
+        if self.transcript.len() >= self.keep {
             self.transcript.pop_front();
         }
         self.transcript.push_back(line);
