@@ -89,7 +89,8 @@ pub(crate) struct Judge {
     initializes: u32,
     /// `initialized` was read while `Opening`.
     early_initialized: bool,
-    reopening: bool,
+    /// Where the gateway's own `initialize` is unanswered.
+    reopening: Option<ConnId>,
     /// The latest `initialize` of the host was answered well, and confirmed.
     was_open: bool,
     session: Option<(Option<String>, String)>,
@@ -116,7 +117,7 @@ impl Judge {
             handshake: Handshake::Free,
             initializes: 0,
             early_initialized: false,
-            reopening: false,
+            reopening: None,
             was_open: false,
             session: None,
             issued: BTreeSet::new(),
@@ -201,7 +202,7 @@ impl Judge {
             self.initializes += 1;
             self.handshake = Handshake::Opening(self.initializes);
             self.early_initialized = false;
-            self.reopening = false;
+            self.reopening = None;
             self.was_open = false;
             self.session = None;
         }
@@ -378,7 +379,7 @@ impl Judge {
         let asked = self.find(request);
         let what = self.what(request, asked);
         self.check_session(request, what, ledger)?;
-        self.check_order(request, what, now_us)?;
+        self.check_order(conn, request, what, now_us)?;
         if let (Some(at), "POST") = (asked, request.method.as_str()) {
             let asked = &mut self.asked[at];
             asked.transmitted = true;
@@ -464,7 +465,7 @@ impl Judge {
     }
 
     /// Nothing legacy before the handshake is over; no cancel before its request.
-    fn check_order(&mut self, request: &HttpRequest, what: What, now_us: u64) -> Verdict {
+    fn check_order(&mut self, conn: ConnId, request: &HttpRequest, what: What, now_us: u64) -> Verdict {
         let Some(message) = &request.message else {
             return Ok(());
         };
@@ -472,17 +473,17 @@ impl Judge {
             return Ok(());
         }
         if what == What::Reopen {
-            (self.reopening, self.session) = (true, None);
+            (self.reopening, self.session) = (Some(conn), None);
             return Ok(());
         }
         let closed = match self.handshake {
             Handshake::Opening(_) => true,
             Handshake::Confirming => what != What::Initialized,
-            Handshake::Free | Handshake::Opened => self.reopening,
+            Handshake::Free | Handshake::Opened => self.reopening.is_some(),
         };
         if closed {
             return Err(format!(
-                "a legacy message before the handshake is over ({:?}, reopening {})",
+                "a legacy message before the handshake is over ({:?}, reopening {:?})",
                 self.handshake, self.reopening
             ));
         }
@@ -545,9 +546,9 @@ impl Judge {
                     false => Handshake::Opened,
                 };
             }
-            (Some(What::Reopen), _) if self.reopening => {
+            (Some(What::Reopen), _) if self.reopening == Some(conn) => {
                 self.session = Some((session, version));
-                self.reopening = false;
+                self.reopening = None;
                 self.handshake = Handshake::Confirming;
             }
             _ => {}
@@ -564,7 +565,7 @@ impl Judge {
                 self.handshake = Handshake::Free;
                 self.was_open = true;
             }
-            What::Reopen => self.reopening = false,
+            What::Reopen if self.reopening == Some(conn) => self.reopening = None,
             _ => {}
         }
     }
