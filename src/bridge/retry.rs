@@ -290,8 +290,7 @@ impl Bridge {
             return;
         };
         let (label, origin) = (call.label(), self.config.endpoint.origin());
-        self.last_failure = Some(failure.clone());
-        let opens = &*call.method == "initialize";
+        let opens = self.session.opening == Some(id);
         match call.asker.clone() {
             Asker::Host(_) if self.hides(id, &failure) => {
                 self.calls.get_mut(id).expect("just looked up").waiting = Waiting::Nothing;
@@ -313,7 +312,9 @@ impl Bridge {
             }
             Asker::Reopening => {
                 self.forget_call(id);
-                self.reopen_failed(failure.words(&origin));
+                if opens {
+                    self.reopen_failed(failure.words(&origin));
+                }
             }
             Asker::Headers(waiting) => {
                 self.forget_call(id);
@@ -353,6 +354,14 @@ impl Bridge {
             self.config.request_timeout.unwrap_or_default()
         };
         let failure = Failure::TimedOut(limit.as_secs());
+        if self.session.opening == Some(id) {
+            // What waits for the session must not wait for ever; and "the initialize request MUST NOT
+            // be cancelled": nobody is told but the host.
+            if let Waiting::Exchange(task) = call.waiting {
+                self.abort(task);
+            }
+            return self.conclude(id, failure);
+        }
         let answer = jsonrpc::error(
             &call.id,
             INTERNAL_ERROR,

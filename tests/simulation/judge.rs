@@ -329,7 +329,7 @@ impl Judge {
         }
         if asked.method == "initialize"
             && message.error.is_some()
-            && self.handshake == Handshake::Opening(self.initializes)
+            && self.handshake == Handshake::Opening(asked.initialize)
         {
             self.handshake = Handshake::Free;
         }
