@@ -1,6 +1,7 @@
 //! Failures: what is repeated, what waits for the rate limit, what the host is told.
 
 use super::call::{Asker, CallId, Era, Waiting};
+use super::session::Parked;
 use super::task::{Lane, NoticeKind, Purpose, Task, TaskId};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
@@ -183,7 +184,19 @@ impl Bridge {
     pub(super) fn rate_limit_over(&mut self) {
         self.gate.until = None;
         for purpose in std::mem::take(&mut self.gate.notices) {
-            self.start(Task::new(purpose, Lane::Urgent));
+            match purpose {
+                Purpose::Notice {
+                    kind: NoticeKind::Other,
+                    era: Era::Legacy,
+                    message,
+                    ..
+                } if self.session.is_closed() => {
+                    self.session.parked.push_back(Parked::Notice(message));
+                }
+                purpose => {
+                    self.start(Task::new(purpose, Lane::Urgent));
+                }
+            }
         }
         for call in std::mem::take(&mut self.gate.calls) {
             // Cancelled ones are gone; none can have left by another way.
