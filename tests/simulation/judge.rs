@@ -237,7 +237,7 @@ impl Judge {
         }
         asked.state = State::Cancelled;
         self.open.remove(id);
-        if asked.modern {
+        if asked.modern && asked.batch.is_none() {
             let flights = self.flights.iter();
             let conns = flights.filter(|(_, flight)| flight.asked == Some(at));
             self.must_close.extend(conns.map(|(conn, _)| *conn));

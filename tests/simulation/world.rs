@@ -182,6 +182,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) random: Random,
     stdin_paused: bool,
+    stdin_over: bool,
     stdin_held: VecDeque<Event>,
     stdout_queued: usize,
     pub(crate) token_file: Result<String, String>,
@@ -232,6 +233,7 @@ impl World {
             ledger: Ledger::default(),
             random: Random::new(seed),
             stdin_paused: false,
+            stdin_over: false,
             stdin_held: VecDeque::new(),
             stdout_queued: 0,
             token_file: Ok(TOKEN.to_owned()),
@@ -377,6 +379,8 @@ impl World {
             Event::Stdin(_) | Event::StdinClosed if self.stdin_paused => {
                 self.stdin_held.push_back(event);
             }
+            // Nobody writes after the end of a pipe.
+            Event::Stdin(_) | Event::StdinClosed if self.stdin_over => {}
             Event::Stdin(bytes) => {
                 self.note("stdin", |out| {
                     let _ = write!(
@@ -390,6 +394,7 @@ impl World {
             }
             Event::StdinClosed => {
                 self.note("stdin closed", |_| {});
+                self.stdin_over = true;
                 self.judge.stdin_closed();
                 self.give(Input::StdinClosed);
             }
