@@ -58,7 +58,7 @@ impl Bridge {
     }
 
     /// What still waits for a connection waits for the next session: it would leave without any.
-    fn park_unsent(&mut self) {
+    pub(super) fn park_unsent(&mut self) {
         for id in self.tasks.ids() {
             let unsent = self.tasks.get(id).filter(|task| task.conn.is_none());
             let parked = match unsent.map(|task| &task.purpose) {
