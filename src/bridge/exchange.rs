@@ -344,7 +344,10 @@ impl Bridge {
         };
         let safe = self.is_replayable(task);
         // Cancelled meanwhile: nobody wants it sent.
-        if task.call().is_some_and(|call| self.calls.get(call).is_none()) {
+        if task
+            .call()
+            .is_some_and(|call| self.calls.get(call).is_none())
+        {
             return false;
         }
         if !task.reused || task.replayed || (close.sent && !safe) || self.ending.is_over() {
@@ -455,7 +458,10 @@ impl Bridge {
 
     pub(super) fn follow(&mut self, mut task: Task, target: Endpoint) {
         // Cancelled or answered meanwhile: nobody wants it sent.
-        if task.call().is_some_and(|call| self.calls.get(call).is_none()) {
+        if task
+            .call()
+            .is_some_and(|call| self.calls.get(call).is_none())
+        {
             return;
         }
         task.redirects += 1;

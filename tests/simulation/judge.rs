@@ -465,7 +465,13 @@ impl Judge {
     }
 
     /// Nothing legacy before the handshake is over; no cancel before its request.
-    fn check_order(&mut self, conn: ConnId, request: &HttpRequest, what: What, now_us: u64) -> Verdict {
+    fn check_order(
+        &mut self,
+        conn: ConnId,
+        request: &HttpRequest,
+        what: What,
+        now_us: u64,
+    ) -> Verdict {
         let Some(message) = &request.message else {
             return Ok(());
         };
@@ -498,7 +504,9 @@ impl Judge {
             (State::Answered | State::Open, _) => Ok(()),
             // Its answer may lie in the batch already.
             (State::Cancelled, _) if asked.batch.is_some() || asked.cancelled_late => Ok(()),
-            (State::Cancelled, _) if asked.modern => Err(format!("a modern cancel of {id} was POSTed")),
+            (State::Cancelled, _) if asked.modern => {
+                Err(format!("a modern cancel of {id} was POSTed"))
+            }
             (State::Cancelled, Some(sent)) if sent + CANCEL_GRACE_US <= now_us => Ok(()),
             (State::Cancelled, sent) => {
                 Err(format!("the cancel of {id} overtakes it (sent: {sent:?})"))
@@ -649,8 +657,8 @@ impl Judge {
     }
 
     /// After the end.
-    pub(crate) fn end(&self, ledger: &Ledger, all_answered: bool) -> Verdict {
-        if all_answered && !self.open.is_empty() {
+    pub(crate) fn end(&self, ledger: &Ledger) -> Verdict {
+        if !self.open.is_empty() {
             return Err(format!("never answered: {:?}", self.unanswered()));
         }
         if self.invalid_expected != 0 || self.oversize_expected != 0 {
@@ -659,7 +667,7 @@ impl Judge {
                 self.invalid_expected, self.oversize_expected
             ));
         }
-        if self.duplicates.values().any(|count| *count > 0) && all_answered {
+        if self.duplicates.values().any(|count| *count > 0) {
             return Err(format!("duplicates without error: {:?}", self.duplicates));
         }
         for asked in &self.asked {

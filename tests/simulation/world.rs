@@ -321,8 +321,7 @@ impl World {
 
     /// The judge's last word.
     pub(crate) fn finish(&mut self) {
-        let all = self.terminated < 2;
-        let verdict = self.judge.end(&self.ledger, all);
+        let verdict = self.judge.end(&self.ledger);
         self.must(verdict);
     }
 
