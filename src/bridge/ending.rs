@@ -1,6 +1,6 @@
 //! The end: answers in flight are still delivered, then everyone is told, then the process leaves.
 
-use super::call::Asker;
+use super::call::{Asker, Call};
 use super::task::{Lane, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
@@ -159,6 +159,12 @@ impl Bridge {
             return;
         }
         self.ending = Ending::Over;
+        // What was read during the farewell, or is cut off by a second SIGTERM.
+        for id in self.calls.ids() {
+            if self.calls.get(id).is_some_and(Call::is_hosts) {
+                self.conclude(id, Failure::Ending);
+            }
+        }
         for conn in self.pool.all() {
             self.close(conn);
         }

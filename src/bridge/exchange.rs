@@ -343,6 +343,13 @@ impl Bridge {
             return false;
         };
         let safe = self.is_replayable(task);
+        // Cancelled meanwhile: nobody wants it sent.
+        if task
+            .call()
+            .is_some_and(|call| self.calls.get(call).is_none())
+        {
+            return false;
+        }
         if !task.reused || task.replayed || (close.sent && !safe) || self.ending.is_over() {
             return false;
         }
@@ -361,6 +368,9 @@ impl Bridge {
         // Its idle siblings are no better.
         self.drop_idle();
         self.enqueue(id, lane, true);
+        if self.session.is_closed() {
+            self.park_unsent();
+        }
         true
     }
 
@@ -447,6 +457,13 @@ impl Bridge {
     }
 
     pub(super) fn follow(&mut self, mut task: Task, target: Endpoint) {
+        // Cancelled or answered meanwhile: nobody wants it sent.
+        if task
+            .call()
+            .is_some_and(|call| self.calls.get(call).is_none())
+        {
+            return;
+        }
         task.redirects += 1;
         task.target = Some(target);
         (task.conn, task.sent, task.reused) = (None, false, false);
@@ -458,6 +475,9 @@ impl Bridge {
             call.waiting = Waiting::Exchange(id);
         }
         self.enqueue(id, lane, fresh);
+        if self.session.is_closed() {
+            self.park_unsent();
+        }
     }
 
     /// The token never goes to another origin (I10), nor back to http.

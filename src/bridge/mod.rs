@@ -344,6 +344,9 @@ impl Bridge {
     fn settle(&mut self) {
         self.run_background();
         self.end_if_done();
+        if matches!(self.ending, ending::Ending::Over) {
+            return;
+        }
         self.pump();
         self.expire_idle();
         self.limit_stdin();

@@ -43,7 +43,8 @@ impl Bridge {
 
     /// `initialize` has had no answer for three seconds.
     pub(super) fn patience_over(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(id).filter(|call| call.is_hosts()) else {
+        let opens = self.session.opening == Some(id);
+        let Some(call) = self.calls.get(id).filter(|call| opens && call.is_hosts()) else {
             return;
         };
         let seconds = self.config.limits.initialize_patience.as_secs();
@@ -62,7 +63,7 @@ impl Bridge {
         let Some(call) = self.calls.get(id) else {
             return false;
         };
-        let opens = &*call.method == "initialize" && call.era == Era::Legacy && call.is_hosts();
+        let opens = self.session.opening == Some(id) && call.is_hosts();
         let limited = matches!(failure, Failure::Status(refusal) if refusal.status == 429);
         opens
             && self.config.builtins_always()

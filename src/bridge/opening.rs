@@ -2,7 +2,7 @@
 //! its event stream.
 
 use super::call::{Asker, Call, CallId, Era, Waiting};
-use super::session::{Parked, Phase};
+use super::session::{Left, Parked, Phase};
 use super::task::{Lane, NoticeKind, Purpose, Sink, Task, TaskId};
 use super::{Bridge, Timer};
 use crate::failure::{Executed, Failure};
@@ -21,6 +21,7 @@ impl Bridge {
         if let Some(offline) = self.offline.take() {
             self.forget_offline(offline);
         }
+        self.session.opening = Some(id);
         self.session.initialize = message;
         self.session.initialized = None;
         self.meet_client(params.client_info.map(|raw| raw.get()));
@@ -57,7 +58,7 @@ impl Bridge {
     }
 
     /// What still waits for a connection waits for the next session: it would leave without any.
-    fn park_unsent(&mut self) {
+    pub(super) fn park_unsent(&mut self) {
         for id in self.tasks.ids() {
             let unsent = self.tasks.get(id).filter(|task| task.conn.is_none());
             let parked = match unsent.map(|task| &task.purpose) {
@@ -238,8 +239,23 @@ impl Bridge {
         };
         let call = Call::new(Asker::Reopening, id, "initialize", Era::Legacy, message);
         if let Some(id) = self.calls.insert(call) {
+            self.session.opening = Some(id);
             self.launch(id);
         }
+    }
+
+    /// The answer to an `initialize` that a later one overtook: its session is given back.
+    pub(super) fn overtaken(&mut self, task: TaskId, answer: &[u8]) {
+        let head = self.tasks.get(task).and_then(|task| task.head.as_ref());
+        let Some(id) = head.and_then(|head| head.session_id.clone()) else {
+            return;
+        };
+        let version = match jsonrpc::parse(answer) {
+            Ok(Parsed::One(message)) => message.result.and_then(protocol_version),
+            _ => None,
+        };
+        let stray = Purpose::Delete(Left { id, version });
+        self.start(Task::new(stray, Lane::Urgent));
     }
 
     pub(super) fn reopened(&mut self, task: TaskId, id: CallId, answer: &[u8], error: Option<i64>) {

@@ -236,6 +236,9 @@ impl Bridge {
             return;
         };
         match (call.method.as_ref(), &call.asker, error) {
+            ("initialize", _, _) if call.era == Era::Legacy && self.session.opening != Some(id) => {
+                self.overtaken(task, &bytes);
+            }
             ("initialize", Asker::Host(_), _) if call.era == Era::Legacy => {
                 self.initialize_answered(task, &bytes, error)
             }

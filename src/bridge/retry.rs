@@ -1,6 +1,7 @@
 //! Failures: what is repeated, what waits for the rate limit, what the host is told.
 
 use super::call::{Asker, CallId, Era, Waiting};
+use super::session::Parked;
 use super::task::{Lane, NoticeKind, Purpose, Task, TaskId};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
@@ -183,7 +184,19 @@ impl Bridge {
     pub(super) fn rate_limit_over(&mut self) {
         self.gate.until = None;
         for purpose in std::mem::take(&mut self.gate.notices) {
-            self.start(Task::new(purpose, Lane::Urgent));
+            match purpose {
+                Purpose::Notice {
+                    kind: NoticeKind::Other,
+                    era: Era::Legacy,
+                    message,
+                    ..
+                } if self.session.is_closed() => {
+                    self.session.parked.push_back(Parked::Notice(message));
+                }
+                purpose => {
+                    self.start(Task::new(purpose, Lane::Urgent));
+                }
+            }
         }
         for call in std::mem::take(&mut self.gate.calls) {
             // Cancelled ones are gone; none can have left by another way.
@@ -290,8 +303,7 @@ impl Bridge {
             return;
         };
         let (label, origin) = (call.label(), self.config.endpoint.origin());
-        self.last_failure = Some(failure.clone());
-        let opens = &*call.method == "initialize";
+        let opens = self.session.opening == Some(id);
         match call.asker.clone() {
             Asker::Host(_) if self.hides(id, &failure) => {
                 self.calls.get_mut(id).expect("just looked up").waiting = Waiting::Nothing;
@@ -313,7 +325,9 @@ impl Bridge {
             }
             Asker::Reopening => {
                 self.forget_call(id);
-                self.reopen_failed(failure.words(&origin));
+                if opens {
+                    self.reopen_failed(failure.words(&origin));
+                }
             }
             Asker::Headers(waiting) => {
                 self.forget_call(id);
@@ -353,6 +367,14 @@ impl Bridge {
             self.config.request_timeout.unwrap_or_default()
         };
         let failure = Failure::TimedOut(limit.as_secs());
+        if self.session.opening == Some(id) {
+            // What waits for the session must not wait for ever; and "the initialize request MUST NOT
+            // be cancelled": nobody is told but the host.
+            if let Waiting::Exchange(task) = call.waiting {
+                self.abort(task);
+            }
+            return self.conclude(id, failure);
+        }
         let answer = jsonrpc::error(
             &call.id,
             INTERNAL_ERROR,

@@ -64,6 +64,9 @@ pub(super) struct Session {
     pub(super) id: Option<Box<str>>,
     /// The negotiated protocol version (H13).
     pub(super) version: Option<Box<str>>,
+    /// The request whose answer opens the session: the latest `initialize`, the host's or ours. One
+    /// that it overtook is answered, but opens nothing.
+    pub(super) opening: Option<CallId>,
     /// The host's `initialize`, to open a lost session again.
     pub(super) initialize: Option<Vec<u8>>,
     /// The host's `initialized`.
@@ -85,6 +88,7 @@ impl Session {
             generation: 0,
             id: None,
             version: None,
+            opening: None,
             initialize: None,
             initialized: None,
             told_version: None,

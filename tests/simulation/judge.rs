@@ -40,6 +40,8 @@ pub(crate) struct Asked {
     transmitted: bool,
     /// The gateway said that it was not executed.
     denied: bool,
+    /// Cancelled (again) when it was over: that is for the workspace to judge.
+    cancelled_late: bool,
 }
 
 /// An exchange under way on a connection.
@@ -87,7 +89,8 @@ pub(crate) struct Judge {
     initializes: u32,
     /// `initialized` was read while `Opening`.
     early_initialized: bool,
-    reopening: bool,
+    /// Where the gateway's own `initialize` is unanswered.
+    reopening: Option<ConnId>,
     /// The latest `initialize` of the host was answered well, and confirmed.
     was_open: bool,
     session: Option<(Option<String>, String)>,
@@ -114,7 +117,7 @@ impl Judge {
             handshake: Handshake::Free,
             initializes: 0,
             early_initialized: false,
-            reopening: false,
+            reopening: None,
             was_open: false,
             session: None,
             issued: BTreeSet::new(),
@@ -199,7 +202,7 @@ impl Judge {
             self.initializes += 1;
             self.handshake = Handshake::Opening(self.initializes);
             self.early_initialized = false;
-            self.reopening = false;
+            self.reopening = None;
             self.was_open = false;
             self.session = None;
         }
@@ -217,18 +220,24 @@ impl Judge {
             sent_us: None,
             transmitted: false,
             denied: false,
+            cancelled_late: false,
         });
     }
 
     fn host_cancel(&mut self, id: &str) {
-        let Some(&at) = self.open.get(id) else { return };
+        let Some(&at) = self.open.get(id) else {
+            if let Some(asked) = self.asked.iter_mut().rev().find(|asked| asked.id == id) {
+                asked.cancelled_late = true;
+            }
+            return;
+        };
         let asked = &mut self.asked[at];
         if asked.method == "initialize" {
             return;
         }
         asked.state = State::Cancelled;
         self.open.remove(id);
-        if asked.modern {
+        if asked.modern && asked.batch.is_none() {
             let flights = self.flights.iter();
             let conns = flights.filter(|(_, flight)| flight.asked == Some(at));
             self.must_close.extend(conns.map(|(conn, _)| *conn));
@@ -320,7 +329,7 @@ impl Judge {
         }
         if asked.method == "initialize"
             && message.error.is_some()
-            && self.handshake == Handshake::Opening(self.initializes)
+            && self.handshake == Handshake::Opening(asked.initialize)
         {
             self.handshake = Handshake::Free;
         }
@@ -370,7 +379,7 @@ impl Judge {
         let asked = self.find(request);
         let what = self.what(request, asked);
         self.check_session(request, what, ledger)?;
-        self.check_order(request, what, now_us)?;
+        self.check_order(conn, request, what, now_us)?;
         if let (Some(at), "POST") = (asked, request.method.as_str()) {
             let asked = &mut self.asked[at];
             asked.transmitted = true;
@@ -456,7 +465,13 @@ impl Judge {
     }
 
     /// Nothing legacy before the handshake is over; no cancel before its request.
-    fn check_order(&mut self, request: &HttpRequest, what: What, now_us: u64) -> Verdict {
+    fn check_order(
+        &mut self,
+        conn: ConnId,
+        request: &HttpRequest,
+        what: What,
+        now_us: u64,
+    ) -> Verdict {
         let Some(message) = &request.message else {
             return Ok(());
         };
@@ -464,17 +479,17 @@ impl Judge {
             return Ok(());
         }
         if what == What::Reopen {
-            (self.reopening, self.session) = (true, None);
+            (self.reopening, self.session) = (Some(conn), None);
             return Ok(());
         }
         let closed = match self.handshake {
             Handshake::Opening(_) => true,
             Handshake::Confirming => what != What::Initialized,
-            Handshake::Free | Handshake::Opened => self.reopening,
+            Handshake::Free | Handshake::Opened => self.reopening.is_some(),
         };
         if closed {
             return Err(format!(
-                "a legacy message before the handshake is over ({:?}, reopening {})",
+                "a legacy message before the handshake is over ({:?}, reopening {:?})",
                 self.handshake, self.reopening
             ));
         }
@@ -488,7 +503,7 @@ impl Judge {
         match (asked.state, asked.sent_us) {
             (State::Answered | State::Open, _) => Ok(()),
             // Its answer may lie in the batch already.
-            (State::Cancelled, _) if asked.batch.is_some() => Ok(()),
+            (State::Cancelled, _) if asked.batch.is_some() || asked.cancelled_late => Ok(()),
             (State::Cancelled, _) if asked.modern => {
                 Err(format!("a modern cancel of {id} was POSTed"))
             }
@@ -539,9 +554,9 @@ impl Judge {
                     false => Handshake::Opened,
                 };
             }
-            (Some(What::Reopen), _) if self.reopening => {
+            (Some(What::Reopen), _) if self.reopening == Some(conn) => {
                 self.session = Some((session, version));
-                self.reopening = false;
+                self.reopening = None;
                 self.handshake = Handshake::Confirming;
             }
             _ => {}
@@ -558,7 +573,7 @@ impl Judge {
                 self.handshake = Handshake::Free;
                 self.was_open = true;
             }
-            What::Reopen => self.reopening = false,
+            What::Reopen if self.reopening == Some(conn) => self.reopening = None,
             _ => {}
         }
     }
@@ -642,8 +657,8 @@ impl Judge {
     }
 
     /// After the end.
-    pub(crate) fn end(&self, ledger: &Ledger, all_answered: bool) -> Verdict {
-        if all_answered && !self.open.is_empty() {
+    pub(crate) fn end(&self, ledger: &Ledger) -> Verdict {
+        if !self.open.is_empty() {
             return Err(format!("never answered: {:?}", self.unanswered()));
         }
         if self.invalid_expected != 0 || self.oversize_expected != 0 {
@@ -652,7 +667,7 @@ impl Judge {
                 self.invalid_expected, self.oversize_expected
             ));
         }
-        if self.duplicates.values().any(|count| *count > 0) && all_answered {
+        if self.duplicates.values().any(|count| *count > 0) {
             return Err(format!("duplicates without error: {:?}", self.duplicates));
         }
         for asked in &self.asked {

@@ -182,6 +182,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) random: Random,
     stdin_paused: bool,
+    stdin_over: bool,
     stdin_held: VecDeque<Event>,
     stdout_queued: usize,
     pub(crate) token_file: Result<String, String>,
@@ -190,6 +191,8 @@ pub(crate) struct World {
     pub(crate) terminated: u32,
     pub(crate) exit: Option<u64>,
     transcript: VecDeque<String>,
+    /// Lines of the transcript that are kept.
+    keep: usize,
     hash: DefaultHasher,
     /// Log lines, for scenarios.
     pub(crate) logged: Vec<String>,
@@ -230,6 +233,7 @@ impl World {
             ledger: Ledger::default(),
             random: Random::new(seed),
             stdin_paused: false,
+            stdin_over: false,
             stdin_held: VecDeque::new(),
             stdout_queued: 0,
             token_file: Ok(TOKEN.to_owned()),
@@ -238,6 +242,10 @@ impl World {
             terminated: 0,
             exit: None,
             transcript: VecDeque::new(),
+            keep: std::env::var("AEROSTACK_SIM_LINES")
+                .ok()
+                .and_then(|lines| lines.parse().ok())
+                .unwrap_or(TRANSCRIPT_LINES),
             hash: DefaultHasher::new(),
             logged: Vec::new(),
             pauses: 0,
@@ -313,8 +321,7 @@ impl World {
 
     /// The judge's last word.
     pub(crate) fn finish(&mut self) {
-        let all = self.terminated < 2;
-        let verdict = self.judge.end(&self.ledger, all);
+        let verdict = self.judge.end(&self.ledger);
         self.must(verdict);
     }
 
@@ -371,6 +378,8 @@ impl World {
             Event::Stdin(_) | Event::StdinClosed if self.stdin_paused => {
                 self.stdin_held.push_back(event);
             }
+            // Nobody writes after the end of a pipe.
+            Event::Stdin(_) | Event::StdinClosed if self.stdin_over => {}
             Event::Stdin(bytes) => {
                 self.note("stdin", |out| {
                     let _ = write!(
@@ -384,6 +393,7 @@ impl World {
             }
             Event::StdinClosed => {
                 self.note("stdin closed", |_| {});
+                self.stdin_over = true;
                 self.judge.stdin_closed();
                 self.give(Input::StdinClosed);
             }
@@ -871,7 +881,7 @@ impl World {
         let mut line = format!("{:>12.3} ms {what} ", self.now_us as f64 / 1_000.0);
         more(&mut line);
         self.hash.write(line.as_bytes());
-        if self.transcript.len() == TRANSCRIPT_LINES {
+        if self.transcript.len() >= self.keep {
             self.transcript.pop_front();
         }
         self.transcript.push_back(line);
