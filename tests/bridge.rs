@@ -187,6 +187,35 @@ fn questions_of_the_workspace_are_answered_while_calls_are_in_flight() {
     gateway.finish().code(0);
 }
 
+/// Connections that were made for what is urgent are not lost to calls that wait: the host answers
+/// nothing before it has pinged a hundred times, and then everything.
+#[test]
+fn answers_find_a_connection_however_many_calls_ask() {
+    let workspace = Workspace::http();
+    let mut gateway = Gateway::connected(&workspace);
+    const ASKS: usize = 300;
+    for id in 0..ASKS {
+        gateway.send(&call(&id.to_string(), "demo__ask", "{}"));
+    }
+    let mut questions = vec![gateway.message("elicitation/create")];
+    for id in 0..100 {
+        gateway.ask(&request(&format!("\"p{id}\""), "ping"));
+    }
+    for _ in 0..ASKS {
+        let question = questions
+            .pop()
+            .unwrap_or_else(|| gateway.message("elicitation/create"));
+        let id = question.at("/id");
+        gateway.send(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"cancel"}}}}"#
+        ));
+    }
+    for id in 0..ASKS {
+        assert!(gateway.answer(&id.to_string()).text().contains("cancel"));
+    }
+    gateway.finish().code(0);
+}
+
 /// The ids of both directions are separate: the workspace asks with an id that the host uses.
 #[test]
 fn ids_of_both_directions_are_separate() {

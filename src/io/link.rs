@@ -277,6 +277,10 @@ impl Link {
         }
         *scratch.reads_left -= 1;
         match self.stream.read(scratch.buf) {
+            // P7: TLS ends by close_notify. Without it, a body that lasts to the end may be cut.
+            Ok(0) if self.tls.is_some() && self.handshaken => {
+                self.fail(CloseCause::Io(ErrorKind::UnexpectedEof));
+            }
             Ok(0) => self.fail(CloseCause::Eof),
             Ok(len) => {
                 // A short read has emptied the socket: what comes later is a new edge. Not so

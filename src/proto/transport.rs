@@ -74,7 +74,7 @@ pub enum CloseCause {
     /// The peer closed its side: FIN, or close_notify on TLS. Only the framing can tell whether
     /// that was the end of the message.
     Eof,
-    /// The socket failed: reset, unreachable, broken pipe.
+    /// The socket failed: reset, unreachable, broken pipe, FIN without close_notify on TLS.
     Io(ErrorKind),
     /// The phase named in [`Close::phase`] ran past its deadline.
     TimedOut,

@@ -8,6 +8,7 @@
 
 mod gateway;
 mod raw;
+pub(crate) mod tls;
 mod workspace;
 
 pub(crate) use gateway::{Ended, Gateway, Line, Setup, check_line, program};
