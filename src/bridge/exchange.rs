@@ -275,15 +275,47 @@ impl Bridge {
         self.hold_back(conn);
     }
 
-    /// stdout is full: this connection is not read until it has drained (I6).
+    /// A connection is not read for a while (I6): until stdout has drained where that is full, and
+    /// until the oldest response is complete where too much of many lies in memory.
     fn hold_back(&mut self, conn: ConnId) {
-        if self.stdout_bytes < self.config.limits.stdout_high_bytes {
+        let limits = &self.config.limits;
+        let full = self.stdout_bytes >= limits.stdout_high_bytes;
+        let crowded = self.tasks.pending() > limits.pending_high_bytes && !self.is_oldest(conn);
+        if !full && !crowded {
             return;
         }
         if let Some(entry) = self.pool.get_mut(conn)
             && !std::mem::replace(&mut entry.paused, true)
         {
             self.out.push_back(Output::Pause(conn));
+        }
+        if crowded && self.crowd_timer.is_none() {
+            // The oldest may hang: nobody waits for it for ever.
+            let timer = self.after(self.config.limits.pending_patience, Timer::Crowd);
+            self.crowd_timer = Some(timer);
+        }
+    }
+
+    fn is_oldest(&self, conn: ConnId) -> bool {
+        let oldest = self
+            .tasks
+            .oldest_pending()
+            .and_then(|id| self.tasks.get(id));
+        oldest.is_none_or(|task| task.conn == Some(conn))
+    }
+
+    /// Memory is free again, or the oldest response hangs.
+    pub(super) fn let_crowd_go(&mut self) {
+        let timer = self.crowd_timer.take();
+        self.disarm(timer);
+        if self.stdout_bytes < self.config.limits.stdout_high_bytes {
+            self.resume_all();
+        }
+    }
+
+    pub(super) fn resume_all(&mut self) {
+        for conn in self.pool.paused() {
+            self.out.push_back(Output::Resume(conn));
         }
     }
 

@@ -164,6 +164,8 @@ enum Timer {
     ChatProgress(CallId),
     /// The next turn of background work.
     Background,
+    /// Connections that wait for memory are read again.
+    Crowd,
     /// The drain is over.
     Drain,
     /// Whatever else is still to be said, the session is given back.
@@ -186,6 +188,8 @@ pub struct Bridge {
     tasks: Tasks,
     pool: Pool,
     pool_timer: Option<TimerId>,
+    /// Connections wait for memory.
+    crowd_timer: Option<TimerId>,
     session: Session,
     batches: batch::Batches,
     headers: headers::ToolHeaders,
@@ -242,6 +246,7 @@ impl Bridge {
             tasks: Tasks::default(),
             pool: Pool::default(),
             pool_timer: None,
+            crowd_timer: None,
             session: Session::new(),
             batches: batch::Batches::default(),
             headers: headers::ToolHeaders::default(),
@@ -333,6 +338,7 @@ impl Bridge {
                 Timer::ChatWait(call) => self.chat_wait_over(call),
                 Timer::ChatProgress(call) => self.chat_progress(call),
                 Timer::Background => self.background_timer = None,
+                Timer::Crowd => self.let_crowd_go(),
                 Timer::Drain => self.farewell(),
                 Timer::Delete => self.give_session_back(),
                 Timer::Farewell => self.exit(),
@@ -342,6 +348,9 @@ impl Bridge {
 
     /// What follows from any input: connections for who waits, limits, the end.
     fn settle(&mut self) {
+        if self.tasks.take_freed() && self.crowd_timer.is_some() {
+            self.let_crowd_go();
+        }
         self.run_background();
         self.end_if_done();
         if matches!(self.ending, ending::Ending::Over) {
@@ -419,9 +428,7 @@ impl Bridge {
 
     fn stdout_drained(&mut self) {
         self.stdout_bytes = 0;
-        for conn in self.pool.paused() {
-            self.out.push_back(Output::Resume(conn));
-        }
+        self.resume_all();
     }
 
     /// Logs if the level asks for it; the text is only made then.

@@ -92,6 +92,7 @@ impl Bridge {
             }
             Sink::Events(_) => self.events(id, data),
         }
+        self.tasks.holds(id, data.len());
     }
 
     fn events(&mut self, id: TaskId, mut data: &[u8]) {
@@ -104,7 +105,8 @@ impl Bridge {
             };
             match stream.feed(&mut data) {
                 Ok(Some(event)) if event.message && !event.data.is_empty() => {
-                    self.event(id, event.data)
+                    self.tasks.hands_on(id);
+                    self.event(id, event.data);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return self.note_position(id),

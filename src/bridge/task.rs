@@ -95,6 +95,8 @@ pub(super) struct Task {
     /// Messages were delivered from the response.
     pub(super) delivered: bool,
     pub(super) timer: Option<TimerId>,
+    /// Bytes of its response that are not whole messages yet; `Tasks` keeps count.
+    pub(super) pending: usize,
     /// An answer with another id came.
     pub(super) wrong_id: bool,
     /// `Sec-WebSocket-Key` of an upgrade.
@@ -119,6 +121,7 @@ impl Task {
             sink: Sink::Nothing,
             delivered: false,
             timer: None,
+            pending: 0,
             wrong_id: false,
             upgrade_key: String::new(),
             cancel: None,
@@ -138,27 +141,69 @@ impl Task {
     }
 }
 
-/// All exchanges.
+/// All exchanges, and how much of their responses is held in memory.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     next: u64,
     tasks: BTreeMap<TaskId, Task>,
+    /// Bytes of responses that are not whole messages yet.
+    pending: usize,
+    /// Some of them have gone since the last look.
+    freed: bool,
 }
 
 impl Tasks {
     pub(super) fn insert(&mut self, task: Task) -> TaskId {
         self.next += 1;
-        self.tasks.insert(TaskId(self.next), task);
+        self.restore(TaskId(self.next), task);
         TaskId(self.next)
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Task> {
-        self.tasks.remove(&id)
+        let task = self.tasks.remove(&id)?;
+        self.pending -= task.pending;
+        self.freed |= task.pending > 0;
+        Some(task)
     }
 
     /// Puts back what was taken out for a moment.
     pub(super) fn restore(&mut self, id: TaskId, task: Task) {
+        self.pending += task.pending;
         self.tasks.insert(id, task);
+    }
+
+    /// More of a response lies in memory.
+    pub(super) fn holds(&mut self, id: TaskId, bytes: usize) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.pending += bytes;
+            self.pending += bytes;
+        }
+    }
+
+    /// What was held of a response has become a message.
+    pub(super) fn hands_on(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            self.pending -= std::mem::take(&mut task.pending);
+            self.freed = true;
+        }
+    }
+
+    /// Bytes of responses that are not whole messages yet.
+    pub(super) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// True once after some of them have gone.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// The oldest response that is incomplete: it goes on when memory is short.
+    pub(super) fn oldest_pending(&self) -> Option<TaskId> {
+        self.tasks
+            .iter()
+            .find(|(_, task)| task.pending > 0)
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn get(&self, id: TaskId) -> Option<&Task> {

@@ -20,6 +20,10 @@ pub struct Limits {
     pub requests_max_bytes: usize,
     /// Bytes queued for stdout before the network is no longer read. A whole message always fits.
     pub stdout_high_bytes: usize,
+    /// Bytes of incomplete responses, all together, beyond which only the oldest is read on.
+    pub pending_high_bytes: usize,
+    /// How long the others wait for the oldest.
+    pub pending_patience: Duration,
     /// Open connections for calls; further calls queue. Long-lived streams are not counted.
     pub connections_max: usize,
     /// Connections beyond `connections_max` for what must never queue behind calls: answers,
@@ -114,6 +118,8 @@ impl Default for Limits {
             requests_max: 4_096,
             requests_max_bytes: 64 << 20,
             stdout_high_bytes: 1 << 20,
+            pending_high_bytes: 16 << 20,
+            pending_patience: Duration::from_secs(2),
             connections_max: 128,
             connections_reserve: 64,
             streams_max: 256,
