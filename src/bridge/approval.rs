@@ -16,9 +16,8 @@
 //! - Messages, sockets, polls and detached approvals are bounded; a flood costs time, not memory.
 //! - Reviewer's text reaches logs only without control characters, and the agent only as text.
 
-use super::call::{CallId, Era};
+use super::ids::{CallId, Era, WatchId};
 use super::timer::TimerId;
-use super::watch::WatchId;
 use crate::proto::aerostack::ApprovalState;
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -1,8 +1,9 @@
 //! The flows of an approval: a call is told to wait, a decision comes, the call goes on or is told no.
 
 use super::approval::{Approval, Phase};
-use super::call::{Asker, Call, CallId, Era, Waiting};
-use super::watch::{Subject, WatchId};
+use super::call::{Asker, Call, Waiting};
+use super::ids::{CallId, Era, WatchId};
+use super::watch::Subject;
 use super::{Bridge, Timer};
 use crate::failure::Failure;
 use crate::log::{Level, printable};

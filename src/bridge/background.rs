@@ -1,7 +1,7 @@
 //! The gateway's own requests take turns: "all background requests of a process stay under 30 a
 //! minute" (the token has 120). A bucket of a few, refilled slowly; the urgent go first.
 
-use super::watch::WatchId;
+use super::ids::WatchId;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! JSON-RPC batches (2025-03-26): split on their way in, their answers joined on the way out.
 
-use super::call::BatchId;
+use super::ids::BatchId;
 use std::collections::BTreeMap;
 
 /// Batches whose answers are not complete.

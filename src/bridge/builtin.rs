@@ -4,7 +4,8 @@
 
 use super::Bridge;
 use super::approving::tool_text;
-use super::call::{CallId, Era, Waiting};
+use super::call::Waiting;
+use super::ids::{CallId, Era};
 use crate::config::BuiltinTools;
 use crate::failure::Failure;
 use crate::log::Level;

@@ -3,28 +3,10 @@
 //! Owns who asked, what was asked and how far it has come. It never decides what happens next and
 //! never touches a connection: the bridge does, and notes it here.
 
-use super::task::TaskId;
+use super::ids::{BatchId, CallId, Era, TaskId, WatchId};
 use super::timer::TimerId;
-use super::watch::WatchId;
 use crate::failure::{Executed, Failure};
 use std::collections::BTreeMap;
-
-/// Names one request for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CallId(pub(super) u64);
-
-/// Names one batch of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BatchId(pub(super) u64);
-
-/// Which protocol generation a message belongs to (MCP.md E1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Era {
-    /// Up to 2025-11-25: handshake and session.
-    Legacy,
-    /// From 2026-07-28: every request carries its metadata.
-    Modern,
-}
 
 /// Who wants the answer.
 #[derive(Clone, Debug)]

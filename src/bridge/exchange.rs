@@ -1,8 +1,9 @@
 //! HTTP exchanges: from the queue to a connection, and what happens to that connection.
 
-use super::call::{Call, Era, Waiting};
+use super::call::{Call, Waiting};
+use super::ids::{Era, TaskId};
 use super::pool::{self, State};
-use super::task::{Lane, Purpose, Sink, Task, TaskId, Tasks};
+use super::task::{Lane, Purpose, Sink, Task, Tasks};
 use super::{Bridge, Output, Timer};
 use crate::config::Config;
 use crate::failure::{Executed, Failure};

@@ -3,7 +3,8 @@
 
 use super::Bridge;
 use super::approval::Approval;
-use super::call::{Asker, Call, CallId, Era, Waiting};
+use super::call::{Asker, Call, Waiting};
+use super::ids::{CallId, Era};
 use super::session::Phase;
 use crate::log::printable;
 use crate::proto::aerostack::{ApprovalState, Decision, GuardianDecision, Outcome};

@@ -5,7 +5,8 @@
 //! header is left out, and the workspace says what it thinks of that.
 
 use super::Bridge;
-use super::call::{Asker, Call, CallId, Era, Waiting};
+use super::call::{Asker, Call, Waiting};
+use super::ids::{CallId, Era};
 use crate::log::Level;
 use crate::proto::header::{encode_value, is_token};
 use crate::proto::http::request::{RequestHead, is_header_value};

@@ -1,6 +1,7 @@
 //! Lines of the host: what they are, and where they go.
 
-use super::call::{Asker, BatchId, Call, CallId, Era, Waiting};
+use super::call::{Asker, Call, Waiting};
+use super::ids::{BatchId, CallId, Era};
 use super::session::{Parked, Phase};
 use super::task::{Lane, NoticeKind, Purpose, Task};
 use super::{Bridge, Timer};
@@ -316,7 +317,7 @@ impl Bridge {
         }
     }
 
-    fn withdraw_exchange(&mut self, id: super::task::TaskId, era: Era, cancel: Vec<u8>) {
+    fn withdraw_exchange(&mut self, id: super::ids::TaskId, era: Era, cancel: Vec<u8>) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
@@ -333,7 +334,7 @@ impl Bridge {
     }
 
     /// The request has left some time ago: its cancel may follow.
-    pub(super) fn post_cancel(&mut self, id: super::task::TaskId) {
+    pub(super) fn post_cancel(&mut self, id: super::ids::TaskId) {
         let Some(cancel) = self.tasks.get_mut(id).and_then(|task| task.cancel.take()) else {
             return;
         };
@@ -342,7 +343,7 @@ impl Bridge {
     }
 
     /// The bytes of an exchange are with the socket.
-    pub(super) fn request_left(&mut self, id: super::task::TaskId) {
+    pub(super) fn request_left(&mut self, id: super::ids::TaskId) {
         if self.tasks.get(id).is_some_and(|task| task.cancel.is_some()) {
             self.after(CANCEL_GRACE, Timer::Cancel(id));
         }

@@ -27,6 +27,7 @@ mod guarding;
 mod headers;
 mod heartbeat;
 mod host;
+mod ids;
 mod offline;
 mod opening;
 mod pool;
@@ -47,15 +48,15 @@ use crate::proto::aerostack::Offer;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::line::LineReader;
 use crate::proto::transport::{Close, ConnId, Established};
-use call::{CallId, Calls};
+use call::Calls;
+use ids::{CallId, TaskId, WatchId};
 use pool::Pool;
 pub use probe::Socket;
 use session::Session;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use task::{TaskId, Tasks};
+use task::Tasks;
 use timer::{TimerId, Wheel};
-use watch::WatchId;
 
 /// The two clocks, read once per turn of the reactor.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +120,32 @@ pub enum Output {
     ResumeStdin,
     /// Flush stdout as far as possible within its grace, then end the process with this code.
     Exit(u8),
+}
+
+/// What the reactor drives: the bridge, or the diagnosis that plays its host.
+///
+/// The rule: one input, then `poll_output` until `None`. The reactor is the only caller.
+pub trait Engine {
+    /// Takes one event. Never fails: errors become outputs.
+    fn handle_input(&mut self, input: Input<'_>, now: Now);
+    /// The next thing to do.
+    fn poll_output(&mut self) -> Option<Output>;
+    /// When `Input::Timeout` is due. After that input it must be later than its `now`.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+impl Engine for Bridge {
+    fn handle_input(&mut self, input: Input<'_>, now: Now) {
+        Bridge::handle_input(self, input, now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        Bridge::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Bridge::poll_timeout(self)
+    }
 }
 
 /// What a timer is for.

@@ -4,7 +4,8 @@
 //! A wrong token or URL is not hidden: 401, 403 and 404 reach the host as they are.
 
 use super::builtin::{is_first_page, only_builtins};
-use super::call::{Asker, CallId, Era, Waiting};
+use super::call::{Asker, Waiting};
+use super::ids::{CallId, Era};
 use super::session::Phase;
 use super::timer::TimerId;
 use super::{Bridge, Timer};

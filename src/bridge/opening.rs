@@ -1,9 +1,10 @@
 //! The legacy session: opened by the host's handshake, opened again when the workspace forgot it, and
 //! its event stream.
 
-use super::call::{Asker, Call, CallId, Era, Waiting};
+use super::call::{Asker, Call, Waiting};
+use super::ids::{CallId, Era, TaskId};
 use super::session::{Left, Parked, Phase};
-use super::task::{Lane, NoticeKind, Purpose, Sink, Task, TaskId};
+use super::task::{Lane, NoticeKind, Purpose, Sink, Task};
 use super::{Bridge, Timer};
 use crate::failure::{Executed, Failure};
 use crate::log::Level;

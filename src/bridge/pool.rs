@@ -4,8 +4,8 @@
 //! gets one that was idle for a moment (PITFALLS P18). What is sent on it, and what a failure means,
 //! is not known here.
 
-use super::task::{Lane, TaskId};
-use super::watch::WatchId;
+use super::ids::{TaskId, WatchId};
+use super::task::Lane;
 use crate::config::Limits;
 use crate::proto::http::exchange::Exchange;
 use crate::proto::transport::ConnId;

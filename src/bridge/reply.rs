@@ -1,8 +1,9 @@
 //! Responses: heads, bodies and events become messages, messages become answers.
 
 use super::Bridge;
-use super::call::{Asker, CallId, Era, Waiting};
-use super::task::{Purpose, Sink, Task, TaskId};
+use super::call::{Asker, Waiting};
+use super::ids::{CallId, Era, TaskId};
+use super::task::{Purpose, Sink, Task};
 use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::APPROVAL_NEEDED;

@@ -1,8 +1,9 @@
 //! Failures: what is repeated, what waits for the rate limit, what the host is told.
 
-use super::call::{Asker, CallId, Era, Waiting};
+use super::call::{Asker, Waiting};
+use super::ids::{CallId, Era, TaskId};
 use super::session::Parked;
-use super::task::{Lane, NoticeKind, Purpose, Task, TaskId};
+use super::task::{Lane, NoticeKind, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
 use crate::config::Token;

@@ -3,8 +3,7 @@
 //! Owns where the handshake stands, what headers the session needs, what opens it again after it was
 //! lost, and who waits for it. It sends nothing itself.
 
-use super::call::CallId;
-use super::task::TaskId;
+use super::ids::{CallId, TaskId};
 use super::timer::TimerId;
 use std::collections::{BTreeSet, VecDeque};
 

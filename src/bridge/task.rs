@@ -1,18 +1,13 @@
 //! One HTTP exchange with the workspace, from the decision to have it to its end.
 
-use super::call::{CallId, Era};
+use super::ids::{CallId, Era, TaskId, WatchId};
 use super::session::Left;
 use super::timer::TimerId;
-use super::watch::WatchId;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::http::response::ResponseHead;
 use crate::proto::sse::EventStream;
 use crate::proto::transport::ConnId;
 use std::collections::BTreeMap;
-
-/// Names one exchange for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct TaskId(pub(super) u64);
 
 /// How an exchange gets its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,17 +3,13 @@
 //! Approvals and chat use this one machine. It owns the socket's state, its back-off and who may have
 //! a socket. It never reads what is pushed.
 
-use super::task::TaskId;
+use super::ids::{TaskId, WatchId};
 use super::timer::TimerId;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::ConnId;
 use crate::proto::ws::WebSocket;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-/// Names one watch for the life of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct WatchId(pub(super) u64);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! The flows of a watch: its socket opens, speaks, falls silent, comes back; its poll takes its turn.
 
 use super::background::Job;
-use super::call::{Asker, Call, Era};
-use super::task::{Lane, Purpose, Task, TaskId};
-use super::watch::{Socket, Subject, WatchId};
+use super::call::{Asker, Call};
+use super::ids::{Era, TaskId, WatchId};
+use super::task::{Lane, Purpose, Task};
+use super::watch::{Socket, Subject};
 use super::{Bridge, Output, Timer};
 use crate::failure::Failure;
 use crate::log::Level;

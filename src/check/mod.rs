@@ -9,7 +9,7 @@ mod report;
 
 pub use report::Style;
 
-use crate::bridge::{Bridge, Input, Now, Output, Socket};
+use crate::bridge::{Bridge, Engine, Input, Now, Output, Socket};
 use crate::config::{Config, SettingError};
 use crate::failure::{Failure, Refusal};
 use crate::proto::jsonrpc::{self, Parsed};
@@ -542,7 +542,7 @@ fn server_name(result: &str) -> Option<String> {
         .map(|name| name.into_owned())
 }
 
-impl crate::io::Engine for Check {
+impl Engine for Check {
     fn handle_input(&mut self, input: Input<'_>, now: Now) {
         match &input {
             Input::Connected(_, established) => {

@@ -32,10 +32,10 @@ mod tls;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use crate::bridge::{Bridge, Input, Now, Output};
+pub use crate::bridge::Engine;
 use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use clock::now;
 pub use environment::{Environment, random_seed, report_style};
@@ -43,32 +43,6 @@ pub use proxy::Proxy;
 pub use reactor::run;
 pub use roots::ExtraRoots;
 pub use tls::TlsSettings;
-
-/// What the reactor drives: the bridge, or the script of `--check`.
-///
-/// The rule: one input, then `poll_output` until `None`. The reactor is the only caller.
-pub trait Engine {
-    /// Takes one event. Never fails: errors become outputs.
-    fn handle_input(&mut self, input: Input<'_>, now: Now);
-    /// The next thing to do.
-    fn poll_output(&mut self) -> Option<Output>;
-    /// When `Input::Timeout` is due. After that input it must be later than its `now`.
-    fn poll_timeout(&self) -> Option<Instant>;
-}
-
-impl Engine for Bridge {
-    fn handle_input(&mut self, input: Input<'_>, now: Now) {
-        Bridge::handle_input(self, input, now);
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        Bridge::poll_output(self)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        Bridge::poll_timeout(self)
-    }
-}
 
 /// Chooses the proxy for a target that is not on this machine.
 pub type ProxyChoice = Box<dyn Fn(&Endpoint) -> Option<Proxy>>;

@@ -10,12 +10,14 @@ mod tls;
 
 use super::reactor::{Fds, Reactor};
 use super::*;
+use crate::bridge::{Input, Now, Output};
 use crate::proto::transport::{Close, ConnId, Established};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// A test that runs longer hangs.
 const GUARD: Duration = Duration::from_secs(30);
