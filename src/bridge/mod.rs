@@ -21,6 +21,7 @@ mod builtin;
 mod call;
 mod chat;
 mod chatting;
+mod deciding;
 mod ending;
 mod exchange;
 mod guarding;
@@ -28,12 +29,14 @@ mod headers;
 mod heartbeat;
 mod host;
 mod ids;
+mod notice;
 mod offline;
 mod opening;
 mod pool;
 mod probe;
 mod random;
 mod reply;
+mod request;
 mod retry;
 mod session;
 mod task;
@@ -296,7 +299,7 @@ impl Bridge {
             last_date_s: None,
             gate: retry::Gate::default(),
             ending: ending::Ending::No,
-            common_headers: exchange::common_headers(&config),
+            common_headers: request::common_headers(&config),
             own_ids: 0,
             stdout_bytes: 0,
             stdin_paused: false,

@@ -10,7 +10,7 @@ use crate::config::Token;
 use crate::failure::{Failure, Refusal, quote_body};
 use crate::log::Level;
 use crate::proto::http::response::{ResponseHead, RetryAfter};
-use crate::proto::jsonrpc::{self, Kind, Parsed};
+use crate::proto::jsonrpc::{self, Parsed};
 use std::time::{Duration, Instant};
 
 /// The code of our own errors: "-32603 or a code outside -32768..-32000" (C4).
@@ -21,7 +21,7 @@ const INTERNAL_ERROR: i64 = -32603;
 pub(super) struct Gate {
     until: Option<(Instant, TimerId)>,
     calls: Vec<CallId>,
-    notices: Vec<Purpose>,
+    pub(super) notices: Vec<Purpose>,
 }
 
 impl Gate {
@@ -117,7 +117,12 @@ impl Bridge {
 
     /// "404 with a session id: the client MUST start a new session" (H12), unless it is the modern
     /// -32601; some servers answer 400 with words about the session (MCP.md 4.3).
-    fn is_session_loss(&self, session: u32, status: u16, verdict: Option<&RpcError>) -> bool {
+    pub(super) fn is_session_loss(
+        &self,
+        session: u32,
+        status: u16,
+        verdict: Option<&RpcError>,
+    ) -> bool {
         if session == 0 || self.session.initialize.is_none() {
             return false;
         }
@@ -164,7 +169,7 @@ impl Bridge {
         true
     }
 
-    fn close_gate(&mut self, refusal: &Refusal) -> Option<Duration> {
+    pub(super) fn close_gate(&mut self, refusal: &Refusal) -> Option<Duration> {
         let wait = Duration::from_secs(refusal.retry_after_s?);
         if wait > self.config.limits.rate_limit_wait_max || self.ending.is_over() {
             return None;
@@ -234,7 +239,7 @@ impl Bridge {
         let renewed = token.is_some() && token != self.config.token;
         if renewed {
             self.config.token = token;
-            self.common_headers = super::exchange::common_headers(&self.config);
+            self.common_headers = super::request::common_headers(&self.config);
             self.log(Level::Info, || {
                 "the token file has a new token: it is used from now on".to_owned()
             });
@@ -409,105 +414,17 @@ impl Bridge {
         let cancel = jsonrpc::notification("notifications/cancelled", Some(&params));
         self.withdraw(id, cancel, "time-out");
     }
-
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of a notice and of its refusal"
-    )]
-    fn notice_refused(
-        &mut self,
-        kind: NoticeKind,
-        era: Era,
-        message: Vec<u8>,
-        retries: u8,
-        session: u32,
-        head: &ResponseHead,
-        body: &[u8],
-    ) {
-        let refusal = self.refusal(head, body);
-        if head.status == 429
-            && retries < self.config.limits.retries_max
-            && self.close_gate(&refusal).is_some()
-        {
-            let purpose = Purpose::Notice {
-                kind,
-                era,
-                message,
-                retries: retries + 1,
-            };
-            self.gate.notices.push(purpose);
-            return;
-        }
-        if kind == NoticeKind::Other
-            && era == Era::Legacy
-            && self.is_session_loss(session, head.status, rpc_error(body, "").as_ref())
-        {
-            // What it spoke of is gone with the session.
-            return self.lose_session(session);
-        }
-        self.notice_failed(kind, era, message, retries, Failure::Status(refusal));
-    }
-
-    pub(super) fn notice_failed(
-        &mut self,
-        kind: NoticeKind,
-        era: Era,
-        message: Vec<u8>,
-        retries: u8,
-        failure: Failure,
-    ) {
-        let origin = self.config.endpoint.origin();
-        let words = failure.words(&origin);
-        match kind {
-            // `initialized` may be repeated; without it the session would stay closed for ever.
-            NoticeKind::Initialized
-                if failure.is_transient()
-                    && retries < self.config.limits.retries_max
-                    && !self.ending.is_over() =>
-            {
-                let purpose = Purpose::Notice {
-                    kind,
-                    era,
-                    message,
-                    retries: retries + 1,
-                };
-                self.start(Task::new(purpose, Lane::Urgent));
-            }
-            NoticeKind::Initialized => {
-                self.log(Level::Warn, || {
-                    format!("notifications/initialized was not accepted: {words}")
-                });
-                self.notice_accepted(kind);
-            }
-            NoticeKind::Other => {
-                let what = match jsonrpc::parse(&message) {
-                    Ok(Parsed::One(m)) if m.kind == Kind::Notification => m.method.into_owned(),
-                    _ => "an answer of the host".to_owned(),
-                };
-                self.log(Level::Warn, || {
-                    format!("{what} could not be delivered: {words}")
-                });
-            }
-        }
-    }
-
-    pub(super) fn notice_accepted(&mut self, kind: NoticeKind) {
-        match kind {
-            NoticeKind::Initialized => self.session_ready(),
-            NoticeKind::Other => {}
-        }
-    }
 }
 
 /// A JSON-RPC error that came with an HTTP error status.
-struct RpcError {
+pub(super) struct RpcError {
     code: i64,
     has_id: bool,
     speaks_of_session: bool,
 }
 
 /// The JSON-RPC error in a body, if it is one and not for another request.
-fn rpc_error(body: &[u8], id_on_wire: &str) -> Option<RpcError> {
+pub(super) fn rpc_error(body: &[u8], id_on_wire: &str) -> Option<RpcError> {
     let Ok(Parsed::One(message)) = jsonrpc::parse(body) else {
         return None;
     };
