@@ -102,7 +102,7 @@ impl Bridge {
             matches!(
                 self.tasks.get(id),
                 Some(Task {
-                    purpose: Purpose::Notice { .. },
+                    purpose: Purpose::Notice(_),
                     ..
                 })
             )

@@ -72,7 +72,7 @@ impl Bridge {
             | Purpose::Resume(_)
             | Purpose::Upgrade(_)
             | Purpose::Status(_) => true,
-            Purpose::Notice { .. } | Purpose::Delete(_) => false,
+            Purpose::Notice(_) | Purpose::Delete(_) => false,
         }
     }
 
@@ -358,14 +358,7 @@ impl Bridge {
             Purpose::Request(call) if streamed => self.stream_broke(call, failure, task.delivered),
             Purpose::Request(call) => self.request_failed(call, failure),
             Purpose::Resume(call) => self.resume_failed(call, failure),
-            Purpose::Notice {
-                kind,
-                era,
-                message,
-                retries,
-            } => {
-                self.notice_failed(kind, era, message, retries, failure);
-            }
+            Purpose::Notice(notice) => self.notice_failed(notice, failure),
             Purpose::EventStream => self.stream_ended(task.delivered),
             Purpose::Upgrade(watch) => self.socket_refused(watch, &failure),
             Purpose::Status(watch) => self.polled(watch, None),

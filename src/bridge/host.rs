@@ -222,13 +222,7 @@ impl Bridge {
             self.session.parked.push_back(Parked::Notice(message));
             return;
         }
-        let purpose = Purpose::Notice {
-            kind: NoticeKind::Other,
-            era,
-            message,
-            retries: 0,
-        };
-        self.start(Task::new(purpose, Lane::Urgent));
+        self.post(NoticeKind::Other, era, message);
     }
 
     /// Sends a request, or parks it where it has to wait.

@@ -3,87 +3,71 @@
 use super::Bridge;
 use super::ids::Era;
 use super::retry::rpc_error;
-use super::task::{Lane, NoticeKind, Purpose, Task};
+use super::task::{Lane, Notice, NoticeKind, Purpose, Task};
 use crate::failure::Failure;
-use crate::log::Level;
+use crate::log::{Level, printable};
 use crate::proto::http::response::ResponseHead;
 use crate::proto::jsonrpc::{self, Kind, Parsed};
 
 impl Bridge {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of a notice and of its refusal"
-    )]
+    /// Sends a message that wants no answer.
+    pub(super) fn post(&mut self, kind: NoticeKind, era: Era, message: Vec<u8>) {
+        let notice = Notice {
+            kind,
+            era,
+            message,
+            retries: 0,
+        };
+        self.start(Task::new(Purpose::Notice(notice), Lane::Urgent));
+    }
+
     pub(super) fn notice_refused(
         &mut self,
-        kind: NoticeKind,
-        era: Era,
-        message: Vec<u8>,
-        retries: u8,
+        mut notice: Notice,
         session: u32,
         head: &ResponseHead,
         body: &[u8],
     ) {
         let refusal = self.refusal(head, body);
-        if head.status == 429
-            && retries < self.config.limits.retries_max
-            && self.close_gate(&refusal).is_some()
-        {
-            let purpose = Purpose::Notice {
-                kind,
-                era,
-                message,
-                retries: retries + 1,
-            };
-            self.gate.notices.push(purpose);
+        let may_repeat = notice.retries < self.config.limits.retries_max;
+        if head.status == 429 && may_repeat && self.close_gate(&refusal).is_some() {
+            notice.retries += 1;
+            self.gate.notices.push(notice);
             return;
         }
-        if kind == NoticeKind::Other
-            && era == Era::Legacy
+        if notice.kind == NoticeKind::Other
+            && notice.era == Era::Legacy
             && self.is_session_loss(session, head.status, rpc_error(body, "").as_ref())
         {
             // What it spoke of is gone with the session.
             return self.lose_session(session);
         }
-        self.notice_failed(kind, era, message, retries, Failure::Status(refusal));
+        self.notice_failed(notice, Failure::Status(refusal));
     }
 
-    pub(super) fn notice_failed(
-        &mut self,
-        kind: NoticeKind,
-        era: Era,
-        message: Vec<u8>,
-        retries: u8,
-        failure: Failure,
-    ) {
-        let origin = self.config.endpoint.origin();
-        let words = failure.words(&origin);
-        match kind {
+    pub(super) fn notice_failed(&mut self, mut notice: Notice, failure: Failure) {
+        let words = failure.words(&self.config.endpoint.origin());
+        let may_repeat = failure.is_transient()
+            && notice.retries < self.config.limits.retries_max
+            && !self.ending.is_over();
+        match notice.kind {
             // `initialized` may be repeated; without it the session would stay closed for ever.
-            NoticeKind::Initialized
-                if failure.is_transient()
-                    && retries < self.config.limits.retries_max
-                    && !self.ending.is_over() =>
-            {
-                let purpose = Purpose::Notice {
-                    kind,
-                    era,
-                    message,
-                    retries: retries + 1,
-                };
-                self.start(Task::new(purpose, Lane::Urgent));
+            NoticeKind::Initialized if may_repeat => {
+                notice.retries += 1;
+                self.start(Task::new(Purpose::Notice(notice), Lane::Urgent));
             }
             NoticeKind::Initialized => {
                 self.log(Level::Warn, || {
                     format!("notifications/initialized was not accepted: {words}")
                 });
-                self.notice_accepted(kind);
+                self.notice_accepted(notice.kind);
             }
             NoticeKind::Other => {
-                let what = match jsonrpc::parse(&message) {
+                let what = match jsonrpc::parse(&notice.message) {
                     Ok(Parsed::One(m)) if m.kind == Kind::Notification => m.method.into_owned(),
                     _ => "an answer of the host".to_owned(),
                 };
+                let what = printable(&what, 100);
                 self.log(Level::Warn, || {
                     format!("{what} could not be delivered: {words}")
                 });

@@ -4,7 +4,7 @@
 use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, Era, TaskId};
 use super::session::{Left, Parked, Phase};
-use super::task::{Lane, NoticeKind, Purpose, Sink, Task};
+use super::task::{Lane, Notice, NoticeKind, Purpose, Sink, Task};
 use super::{Bridge, Timer};
 use crate::failure::{Executed, Failure};
 use crate::log::Level;
@@ -52,7 +52,7 @@ impl Bridge {
         for id in self.tasks.ids() {
             let purpose = self.tasks.get(id).map(|task| &task.purpose);
             let kind = NoticeKind::Initialized;
-            if matches!(purpose, Some(Purpose::Notice { kind: k, .. }) if *k == kind) {
+            if matches!(purpose, Some(Purpose::Notice(notice)) if notice.kind == kind) {
                 self.abort(id);
             }
         }
@@ -64,12 +64,12 @@ impl Bridge {
             let unsent = self.tasks.get(id).filter(|task| task.conn.is_none());
             let parked = match unsent.map(|task| &task.purpose) {
                 Some(Purpose::Request(call)) => Parked::Call(*call),
-                Some(Purpose::Notice {
+                Some(Purpose::Notice(Notice {
                     kind: NoticeKind::Other,
                     era: Era::Legacy,
                     message,
                     ..
-                }) => Parked::Notice(message.clone()),
+                })) => Parked::Notice(message.clone()),
                 _ => continue,
             };
             if let Parked::Call(call) = parked {
@@ -159,13 +159,7 @@ impl Bridge {
         self.session.phase = phase;
         self.park_unsent();
         let kind = NoticeKind::Initialized;
-        let purpose = Purpose::Notice {
-            kind,
-            era: Era::Legacy,
-            message: initialized,
-            retries: 0,
-        };
-        self.start(Task::new(purpose, Lane::Urgent));
+        self.post(kind, Era::Legacy, initialized);
     }
 
     /// `initialized` was accepted.

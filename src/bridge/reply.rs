@@ -338,7 +338,7 @@ impl Bridge {
             return self.refused(id, task, head, body);
         }
         match task.purpose {
-            Purpose::Notice { kind, .. } => self.notice_accepted(kind),
+            Purpose::Notice(notice) => self.notice_accepted(notice.kind),
             Purpose::Request(call) => {
                 // `deliver` looks the exchange up by its id.
                 self.tasks.restore(
@@ -393,7 +393,7 @@ impl Bridge {
                     self.stream_broke(call, failure, task.delivered);
                 }
             }
-            Purpose::Notice { kind, .. } => self.notice_accepted(kind),
+            Purpose::Notice(notice) => self.notice_accepted(notice.kind),
             Purpose::EventStream => self.stream_ended(task.delivered),
             Purpose::Upgrade(watch) => self.socket_lost(watch),
             Purpose::Status(watch) => self.polled(watch, None),

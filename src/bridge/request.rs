@@ -2,7 +2,7 @@
 
 use super::Bridge;
 use super::ids::Era;
-use super::task::{Purpose, Task};
+use super::task::{Notice, Purpose, Task};
 use crate::config::Config;
 use crate::proto::http::request::{Method, RequestHead, is_header_value};
 use crate::proto::ws;
@@ -30,7 +30,7 @@ impl Bridge {
     pub(super) fn write_request(&self, task: &mut Task) -> Vec<u8> {
         let endpoint = task.target.as_ref().unwrap_or(&self.config.endpoint);
         let method = match task.purpose {
-            Purpose::Request(_) | Purpose::Notice { .. } => Method::Post,
+            Purpose::Request(_) | Purpose::Notice(_) => Method::Post,
             Purpose::EventStream
             | Purpose::Resume(_)
             | Purpose::Upgrade(_)
@@ -55,7 +55,7 @@ impl Bridge {
                 }
                 head.finish(Some(&call.message))
             }
-            Purpose::Notice { era, message, .. } => {
+            Purpose::Notice(Notice { era, message, .. }) => {
                 head.header("Accept", ACCEPT_BOTH)
                     .header("Content-Type", "application/json");
                 match era {

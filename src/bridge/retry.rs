@@ -3,7 +3,7 @@
 use super::call::{Asker, Waiting};
 use super::ids::{CallId, Era, TaskId};
 use super::session::Parked;
-use super::task::{Lane, NoticeKind, Purpose, Task};
+use super::task::{Lane, Notice, NoticeKind, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
 use crate::config::Token;
@@ -21,7 +21,7 @@ const INTERNAL_ERROR: i64 = -32603;
 pub(super) struct Gate {
     until: Option<(Instant, TimerId)>,
     calls: Vec<CallId>,
-    pub(super) notices: Vec<Purpose>,
+    pub(super) notices: Vec<Notice>,
 }
 
 impl Gate {
@@ -35,9 +35,8 @@ impl Gate {
 
     /// A new session begins: `initialized` of the old one is void.
     pub(super) fn drop_confirmation(&mut self) {
-        let kind = NoticeKind::Initialized;
         self.notices
-            .retain(|purpose| !matches!(purpose, Purpose::Notice { kind: k, .. } if *k == kind));
+            .retain(|notice| notice.kind != NoticeKind::Initialized);
     }
 }
 
@@ -56,14 +55,7 @@ impl Bridge {
         let session = task.session;
         match task.purpose {
             Purpose::Request(call) => self.request_refused(id, task, call, head, body),
-            Purpose::Notice {
-                kind,
-                era,
-                message,
-                retries,
-            } => {
-                self.notice_refused(kind, era, message, retries, session, &head, &body);
-            }
+            Purpose::Notice(notice) => self.notice_refused(notice, session, &head, &body),
             Purpose::EventStream => self.stream_refused(head.status, session),
             Purpose::Resume(call) => self.resume_refused(call, head.status),
             Purpose::Upgrade(watch) => {
@@ -189,19 +181,14 @@ impl Bridge {
 
     pub(super) fn rate_limit_over(&mut self) {
         self.gate.until = None;
-        for purpose in std::mem::take(&mut self.gate.notices) {
-            match purpose {
-                Purpose::Notice {
-                    kind: NoticeKind::Other,
-                    era: Era::Legacy,
-                    message,
-                    ..
-                } if self.session.is_closed() => {
-                    self.session.parked.push_back(Parked::Notice(message));
-                }
-                purpose => {
-                    self.start(Task::new(purpose, Lane::Urgent));
-                }
+        for notice in std::mem::take(&mut self.gate.notices) {
+            let of_session = notice.kind == NoticeKind::Other && notice.era == Era::Legacy;
+            if of_session && self.session.is_closed() {
+                self.session
+                    .parked
+                    .push_back(Parked::Notice(notice.message));
+            } else {
+                self.start(Task::new(Purpose::Notice(notice), Lane::Urgent));
             }
         }
         for call in std::mem::take(&mut self.gate.calls) {

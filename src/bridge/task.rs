@@ -29,18 +29,23 @@ pub(super) enum NoticeKind {
     Other,
 }
 
+/// A POST that wants no answer.
+#[derive(Debug)]
+pub(super) struct Notice {
+    pub(super) kind: NoticeKind,
+    pub(super) era: Era,
+    pub(super) message: Vec<u8>,
+    /// Repeats so far.
+    pub(super) retries: u8,
+}
+
 /// What an exchange is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// POST of a request.
     Request(CallId),
     /// POST of a notification or of the host's answer; accepted with 202.
-    Notice {
-        kind: NoticeKind,
-        era: Era,
-        message: Vec<u8>,
-        retries: u8,
-    },
+    Notice(Notice),
     /// GET: the session's event stream (H8).
     EventStream,
     /// GET: the rest of a request's stream (H10).
@@ -127,7 +132,7 @@ impl Task {
     pub(super) fn call(&self) -> Option<CallId> {
         match self.purpose {
             Purpose::Request(call) | Purpose::Resume(call) => Some(call),
-            Purpose::Notice { .. }
+            Purpose::Notice(_)
             | Purpose::EventStream
             | Purpose::Upgrade(_)
             | Purpose::Status(_)
