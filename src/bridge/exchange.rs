@@ -180,11 +180,11 @@ impl Bridge {
             Purpose::Resume(call) => {
                 head.header("Accept", "text/event-stream");
                 task.session = self.write_session(&mut head);
-                let last = self
-                    .calls
-                    .get(*call)
-                    .and_then(|call| call.last_event_id.as_deref());
-                write_last_event_id(&mut head, last);
+                let call = self.calls.get(*call);
+                write_last_event_id(
+                    &mut head,
+                    call.and_then(|call| call.last_event_id.as_deref()),
+                );
                 head.finish(None)
             }
             Purpose::Upgrade(_) => {
