@@ -153,8 +153,7 @@ impl Bridge {
                     .calls
                     .get(*call)
                     .expect("an exchange outlives no request unsent");
-                head.header("Accept", ACCEPT_BOTH)
-                    .header("Content-Type", "application/json");
+                write_content_types(&mut head);
                 match call.era {
                     Era::Modern => self.headers.write(&mut head, &call.message),
                     Era::Legacy if &*call.method == "initialize" => {}
@@ -163,8 +162,7 @@ impl Bridge {
                 head.finish(Some(&call.message))
             }
             Purpose::Notice { era, message, .. } => {
-                head.header("Accept", ACCEPT_BOTH)
-                    .header("Content-Type", "application/json");
+                write_content_types(&mut head);
                 match era {
                     Era::Modern => self.headers.write(&mut head, message),
                     Era::Legacy => task.session = self.write_session(&mut head),
@@ -519,6 +517,11 @@ impl Bridge {
         target.same_origin(own)
             && (own.scheme() == Scheme::Http || target.scheme() == Scheme::Https)
     }
+}
+
+fn write_content_types(head: &mut RequestHead) {
+    head.header("Accept", ACCEPT_BOTH)
+        .header("Content-Type", "application/json");
 }
 
 fn write_last_event_id(head: &mut RequestHead, id: Option<&str>) {
