@@ -124,7 +124,7 @@ fn session(serve: impl FnMut(&HttpRequest, &mut Desk<'_>) -> Script + 'static) -
 }
 
 fn open(world: &mut World) {
-    world.say(&request("0", "initialize", 1_000, false));
+    world.say(&request("0", "initialize", 1_000_000, false));
     world.run_ms(50);
     world.say(INITIALIZED);
     world.run_ms(50);
