@@ -429,7 +429,12 @@ impl Judge {
         };
         match message.method.as_str() {
             // Overtaken by one of the host's: it opens nothing.
-            "initialize" if self.void.contains(&message.id) => What::Initialize(0),
+            "initialize"
+                if self.void.contains(&message.id)
+                    || (message.is_gateways() && matches!(self.handshake, Handshake::Opening(_))) =>
+            {
+                What::Initialize(0)
+            }
             "initialize" if message.is_gateways() => What::Reopen,
             "initialize" if !message.is_modern() => {
                 What::Initialize(asked.map_or(0, |at| self.asked[at].initialize))
@@ -483,6 +488,9 @@ impl Judge {
         let Some(message) = &request.message else {
             return Ok(());
         };
+        if what == What::Initialize(0) {
+            self.void.insert(message.id.clone());
+        }
         if message.is_modern() || matches!(what, What::Initialize(_)) {
             return Ok(());
         }
