@@ -21,6 +21,8 @@ mod judge;
 mod message;
 #[path = "simulation/random.rs"]
 mod random;
+#[path = "simulation/scenarios.rs"]
+mod scenarios;
 #[path = "simulation/script.rs"]
 mod script;
 #[path = "simulation/storm.rs"]

@@ -218,6 +218,9 @@ impl Bridge {
 
     /// A notification, or the host's answer.
     pub(super) fn notify(&mut self, message: Vec<u8>, era: Era) {
+        if self.ending.is_over() {
+            return;
+        }
         if era == Era::Legacy && self.session.is_closed() {
             self.session.parked.push_back(Parked::Notice(message));
             return;
@@ -230,6 +233,10 @@ impl Bridge {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
+        // The session is being given back: nothing of the host's leaves any more.
+        if self.ending.is_over() && call.is_hosts() {
+            return self.conclude(id, Failure::Ending);
+        }
         let opens = &*call.method == "initialize";
         let needs_session = call.era == Era::Legacy && !opens;
         if needs_session && (self.session.is_closed() || self.session.phase == Phase::Lost) {

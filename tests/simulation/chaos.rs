@@ -160,7 +160,12 @@ impl Chaos {
         if desk.random.chance(20) {
             events.extend(self.notices(desk, modern));
         }
-        if !modern && desk.random.chance(60) {
+        // The session id stands in the head of the POST's response: that stream is not resumed.
+        let opens = request
+            .message
+            .as_ref()
+            .is_some_and(|m| m.method == "initialize");
+        if !modern && !opens && desk.random.chance(60) {
             self.number(&mut events, desk);
         }
         self.finish_stream(headers, &events, desk)

@@ -93,6 +93,9 @@ pub(crate) struct Judge {
     reopening: Option<ConnId>,
     /// The latest `initialize` of the host was answered well, and confirmed.
     was_open: bool,
+    /// Ids of the gateway's own `initialize`s, and of those that one of the host's overtook.
+    reopens: BTreeSet<String>,
+    void: BTreeSet<String>,
     session: Option<(Option<String>, String)>,
     issued: BTreeSet<String>,
     flights: BTreeMap<ConnId, Flight>,
@@ -119,6 +122,8 @@ impl Judge {
             early_initialized: false,
             reopening: None,
             was_open: false,
+            reopens: BTreeSet::new(),
+            void: BTreeSet::new(),
             session: None,
             issued: BTreeSet::new(),
             flights: BTreeMap::new(),
@@ -205,6 +210,7 @@ impl Judge {
             self.reopening = None;
             self.was_open = false;
             self.session = None;
+            self.void.append(&mut self.reopens);
         }
         self.open.insert(message.id.clone(), self.asked.len());
         self.asked.push(Asked {
@@ -422,6 +428,14 @@ impl Judge {
             };
         };
         match message.method.as_str() {
+            // Overtaken by one of the host's: it opens nothing.
+            "initialize"
+                if self.void.contains(&message.id)
+                    || (message.is_gateways()
+                        && matches!(self.handshake, Handshake::Opening(_))) =>
+            {
+                What::Initialize(0)
+            }
             "initialize" if message.is_gateways() => What::Reopen,
             "initialize" if !message.is_modern() => {
                 What::Initialize(asked.map_or(0, |at| self.asked[at].initialize))
@@ -475,10 +489,14 @@ impl Judge {
         let Some(message) = &request.message else {
             return Ok(());
         };
+        if what == What::Initialize(0) {
+            self.void.insert(message.id.clone());
+        }
         if message.is_modern() || matches!(what, What::Initialize(_)) {
             return Ok(());
         }
         if what == What::Reopen {
+            self.reopens.insert(message.id.clone());
             (self.reopening, self.session) = (Some(conn), None);
             return Ok(());
         }

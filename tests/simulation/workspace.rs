@@ -112,7 +112,6 @@ impl Ledger {
 
 /// What the server's behaviour may use.
 pub(crate) struct Desk<'a> {
-    pub(crate) now_us: u64,
     pub(crate) wall_ms: u64,
     pub(crate) random: &'a mut Random,
     pub(crate) ledger: &'a mut Ledger,

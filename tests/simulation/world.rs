@@ -4,7 +4,7 @@
 //! engine is driven as the reactor drives it: one input, then outputs to the end.
 
 use super::judge::{Judge, PATH, TOKEN, Verdict};
-use super::message::{Kind, Message};
+use super::message::Message;
 use super::random::Random;
 use super::script::{End, Mark, Piece, Script};
 use super::workspace::{Desk, HttpRequest, Ledger, Workspace};
@@ -199,6 +199,7 @@ pub(crate) struct World {
     pub(crate) pauses: u32,
     pub(crate) stdin_pauses: u32,
     pub(crate) dialled: u32,
+    pub(crate) token_reads: u32,
 }
 
 impl World {
@@ -251,6 +252,7 @@ impl World {
             pauses: 0,
             stdin_pauses: 0,
             dialled: 0,
+            token_reads: 0,
         };
         world.drain();
         world.plan(0, Event::HostTurn);
@@ -298,13 +300,6 @@ impl World {
             self.step();
         }
         self.now_us = self.now_us.max(until);
-    }
-
-    /// Runs until the process ends or nothing ever happens again.
-    pub(crate) fn run_out(&mut self) {
-        while self.exit.is_none() && self.next_us().is_some() {
-            self.step();
-        }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -482,7 +477,10 @@ impl World {
                 }
                 self.judge.closed(conn, false);
             }
-            Output::ReadToken(_) => self.token_wanted = true,
+            Output::ReadToken(_) => {
+                self.token_wanted = true;
+                self.token_reads += 1;
+            }
             Output::PauseStdin => self.pause_stdin(true),
             Output::ResumeStdin => self.pause_stdin(false),
             Output::Exit(code) => {
@@ -723,7 +721,6 @@ impl World {
             let _ = write!(out, "{conn:?} {}", request.label());
         });
         let mut desk = Desk {
-            now_us: self.now_us,
             wall_ms: WALL_MS + self.slept_ms + self.now_us / 1_000,
             random: &mut self.random,
             ledger: &mut self.ledger,
@@ -929,9 +926,4 @@ fn failures() -> Vec<(CloseCause, Phase)> {
         (CloseCause::ProxyProtocol, Phase::Proxy),
         (CloseCause::NotLoopback, Phase::Connect),
     ]
-}
-
-/// What a message of the server is to the host.
-pub(crate) fn is_request(message: &Message) -> bool {
-    message.kind == Kind::Request
 }

@@ -1,0 +1,714 @@
+//! One rule each, on the same world: fair weather, a server with a script, a host that says what it
+//! is told to.
+
+use super::host::{INITIALIZED, cancel, request};
+use super::script::{End, Event, Framing, Mark, Script};
+use super::workspace::{Desk, HttpRequest};
+use super::world::{Quiet, World, config};
+use aerostack_gateway::config::Limits;
+use aerostack_gateway::proto::transport::CloseCause;
+use std::io::ErrorKind;
+
+const JSON: &str = "Content-Type: application/json\r\n";
+const LENGTH: Framing = Framing::Length;
+const EOF: End = End::Closed(CloseCause::Eof);
+const RESET: End = End::Closed(CloseCause::Io(ErrorKind::ConnectionReset));
+
+/// A good answer to a request.
+fn answer(request: &HttpRequest, desk: &mut Desk<'_>) -> Script {
+    let Some(message) = &request.message else {
+        return Script::response(405, "", "", LENGTH, vec![]);
+    };
+    if message.id == "null" || message.method.is_empty() {
+        return Script::response(202, "", "", LENGTH, vec![]);
+    }
+    desk.ledger.execute(message.nonce());
+    let mut headers = JSON.to_owned();
+    let (mut marks, mut more) = (Vec::new(), String::new());
+    if message.method == "initialize" {
+        let initializes = |r: &&HttpRequest| is(r, "initialize");
+        let count = desk.ledger.arrived.iter().filter(initializes).count();
+        let session = format!("s{}", count + 1);
+        headers += &format!("Mcp-Session-Id: {session}\r\n");
+        let version = "2025-11-25".to_owned();
+        more = format!(",\"protocolVersion\":\"{version}\"");
+        marks.push(Mark::InitializeResult {
+            session: Some(session),
+            version,
+        });
+    }
+    Script::response(200, &headers, &result(request, &more), LENGTH, marks)
+}
+
+fn result(request: &HttpRequest, more: &str) -> String {
+    let message = request.message.as_ref().expect("a request");
+    let nonce = message
+        .nonce()
+        .map_or("null".to_owned(), |nonce| nonce.to_string());
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{\"_meta\":{{\"sim/nonce\":{nonce}}}{more}}}}}",
+        message.id
+    )
+}
+
+fn is(request: &HttpRequest, method: &str) -> bool {
+    request
+        .message
+        .as_ref()
+        .is_some_and(|message| message.method == method)
+}
+
+fn refuse(status: u16, headers: &str) -> Script {
+    Script::response(status, headers, "no", LENGTH, vec![Mark::Refused])
+}
+
+fn count(world: &World, method: &str) -> usize {
+    world
+        .ledger
+        .arrived
+        .iter()
+        .filter(|request| is(request, method))
+        .count()
+}
+
+fn gets(world: &World) -> Vec<&HttpRequest> {
+    world
+        .ledger
+        .arrived
+        .iter()
+        .filter(|request| request.method == "GET")
+        .collect()
+}
+
+/// The line with this request's answer.
+fn heard(world: &World, id: &str) -> String {
+    let key = format!("\"id\":{id},");
+    let mut lines = world.judge.heard.iter().filter(|line| line.contains(&key));
+    lines.next().cloned().unwrap_or_default()
+}
+
+fn check(world: &World, id: &str, parts: &[&str]) {
+    let line = heard(world, id);
+    for part in parts {
+        assert!(line.contains(part), "{id}: {line:?} lacks {part}");
+    }
+}
+
+fn world_with(
+    settings: &[(&'static str, &str)],
+    limits: Limits,
+    serve: impl FnMut(&HttpRequest, &mut Desk<'_>) -> Script + 'static,
+) -> World {
+    let name = std::thread::current()
+        .name()
+        .unwrap_or("scenario")
+        .to_owned();
+    World::new(
+        &name,
+        7,
+        config(settings, limits),
+        Box::new(serve),
+        Box::new(Quiet),
+    )
+}
+
+fn world(serve: impl FnMut(&HttpRequest, &mut Desk<'_>) -> Script + 'static) -> World {
+    world_with(&[], Limits::default(), serve)
+}
+
+/// With a session that is open.
+fn session(serve: impl FnMut(&HttpRequest, &mut Desk<'_>) -> Script + 'static) -> World {
+    let mut world = world(serve);
+    open(&mut world);
+    world
+}
+
+fn open(world: &mut World) {
+    world.say(&request("0", "initialize", 1_000_000, false));
+    world.run_ms(50);
+    world.say(INITIALIZED);
+    world.run_ms(50);
+}
+
+fn call(world: &mut World, id: u64) {
+    world.say(&request(&id.to_string(), "tools/call", id, false));
+}
+
+/// Ends well, and the judge agrees with all.
+fn over(mut world: World) {
+    world.close_stdin(0);
+    world.run_ms(4_000);
+    assert!(world.exit.is_some(), "the process ends");
+    world.finish();
+}
+
+fn is_call(request: &HttpRequest) -> bool {
+    is(request, "tools/call")
+}
+
+#[test]
+fn a_stale_connection_is_replayed_for_safe_methods_only() {
+    for (method, replayed) in [("tools/list", true), ("tools/call", false)] {
+        let mut broken = false;
+        let mut world = session(move |request, desk| {
+            if is(request, method) && !std::mem::replace(&mut broken, true) {
+                return Script::nothing(RESET);
+            }
+            answer(request, desk)
+        });
+        world.say(&request("1", method, 1, false));
+        world.run_ms(2_000);
+        assert_eq!(count(&world, method), if replayed { 2 } else { 1 });
+        let parts: &[&str] = match replayed {
+            true => &["\"result\""],
+            false => &["\"executed\":\"unknown\"", "may have been executed"],
+        };
+        check(&world, "1", parts);
+        over(world);
+    }
+}
+
+#[test]
+fn concurrent_losers_of_a_session_share_one_new_one_and_are_sent_again_once() {
+    for refusal in [404, 400] {
+        let mut world = session(move |request, desk| {
+            if is_call(request) && request.header("mcp-session-id") == Some("s1") {
+                desk.ledger.dead_sessions.insert("s1".to_owned());
+                let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"srv: no session"}}"#;
+                let script = Script::response(refusal, JSON, body, LENGTH, vec![Mark::Refused]);
+                return script.after(desk.random.below(30_000));
+            }
+            answer(request, desk)
+        });
+        (1..=10).for_each(|id| call(&mut world, id));
+        world.run_ms(3_000);
+        assert_eq!(count(&world, "initialize"), 2);
+        assert_eq!(count(&world, "notifications/initialized"), 2);
+        for id in 1..=10 {
+            check(&world, &id.to_string(), &["\"result\""]);
+            assert_eq!(world.ledger.executions(id), 1);
+        }
+        over(world);
+    }
+}
+
+#[test]
+fn a_rate_limit_is_waited_out_by_all_and_can_be_cancelled() {
+    let mut refused = false;
+    let mut world = session(move |request, desk| {
+        if is_call(request) && !std::mem::replace(&mut refused, true) {
+            return refuse(429, "Retry-After: 5\r\n");
+        }
+        answer(request, desk)
+    });
+    call(&mut world, 1);
+    world.run_ms(100);
+    call(&mut world, 2);
+    call(&mut world, 3);
+    world.say(&cancel("3"));
+    world.run_ms(4_500);
+    assert_eq!(count(&world, "tools/call"), 1, "one gate for all");
+    world.run_ms(1_000);
+    check(&world, "1", &["\"result\""]);
+    check(&world, "2", &["\"result\""]);
+    assert_eq!(heard(&world, "3"), "");
+    assert_eq!(count(&world, "tools/call"), 3);
+    assert_eq!(
+        count(&world, "notifications/cancelled"),
+        0,
+        "unsent needs no cancel"
+    );
+    over(world);
+}
+
+#[test]
+fn a_long_rate_limit_is_an_error_that_says_how_long() {
+    let mut world = session(|request, desk| match is_call(request) {
+        true => refuse(429, "Retry-After: 31\r\n"),
+        false => answer(request, desk),
+    });
+    call(&mut world, 1);
+    world.run_ms(100);
+    check(
+        &world,
+        "1",
+        &[
+            "\"retry_after_s\":31",
+            "\"http_status\":429",
+            "\"executed\":\"no\"",
+        ],
+    );
+    over(world);
+}
+
+#[test]
+fn server_errors_are_retried_three_times_for_safe_methods_only() {
+    for (method, times) in [("prompts/get", 4), ("tools/call", 1)] {
+        let mut world = session(move |request, desk| match is(request, method) {
+            true => Script::response(503, "Retry-After: 2\r\n", "", LENGTH, vec![]),
+            false => answer(request, desk),
+        });
+        world.say(&request("1", method, 1, false));
+        world.run_ms(1_900);
+        assert_eq!(count(&world, method), 1, "Retry-After is honoured");
+        world.run_ms(20_000);
+        assert_eq!(count(&world, method), times);
+        check(
+            &world,
+            "1",
+            &["\"http_status\":503", "\"executed\":\"unknown\""],
+        );
+        over(world);
+    }
+}
+
+#[test]
+fn redirects_within_the_origin_are_followed_three_times_others_named() {
+    let mut world = session(|request, desk| {
+        if !is_call(request) {
+            return answer(request, desk);
+        }
+        match request.message.as_ref().and_then(|m| m.nonce()) {
+            Some(1) if request.target == "/ws/sim" => refuse(307, "Location: /ws/sim/b\r\n"),
+            Some(1) => answer(request, desk),
+            Some(2) => refuse(308, "Location: /ws/sim/again\r\n"),
+            Some(3) => refuse(307, "Location: https://evil.example/x\r\n"),
+            Some(4) => refuse(307, "Location: http://w.example/ws/sim\r\n"),
+            _ => refuse(302, "Location: /ws/sim/b\r\n"),
+        }
+    });
+    (1..=5).for_each(|id| call(&mut world, id));
+    world.run_ms(1_000);
+    check(&world, "1", &["\"result\""]);
+    check(&world, "2", &["/ws/sim/again", "HTTP 308"]);
+    check(
+        &world,
+        "3",
+        &["https://evil.example/x", "\"executed\":\"no\""],
+    );
+    check(&world, "4", &["http://w.example/ws/sim"]);
+    check(&world, "5", &["HTTP 302", "/ws/sim/b"]);
+    assert_eq!(count(&world, "tools/call"), 2 + 4 + 1 + 1 + 1);
+    over(world);
+}
+
+#[test]
+fn a_redirect_of_a_cancelled_call_is_not_followed() {
+    let mut world = session(|request, desk| match is_call(request) {
+        true => refuse(307, "Location: /ws/sim/b\r\n").after(200_000),
+        false => answer(request, desk),
+    });
+    call(&mut world, 1);
+    world.run_ms(50);
+    world.say(&cancel("1"));
+    world.run_ms(1_000);
+    assert_eq!(count(&world, "tools/call"), 1);
+    over(world);
+}
+
+#[test]
+fn a_stream_that_ends_without_answer_is_resumed_where_it_has_ids_else_an_error() {
+    let mut world = session(|request, desk| {
+        if request.header("last-event-id") == Some("e1") {
+            let text = r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"sim/nonce":1}}}"#;
+            return Script::events("", &[Event::new(text).mark(Mark::Answer(1))], true, "\n");
+        }
+        match request.nonce() {
+            Some(1) => Script::events("", &[Event::new("").id("e1").retry(700)], true, "\n"),
+            Some(2) => Script::events("", &[Event::new("")], true, "\n"),
+            _ => answer(request, desk),
+        }
+    });
+    call(&mut world, 1);
+    call(&mut world, 2);
+    world.run_ms(600);
+    check(
+        &world,
+        "2",
+        &["without an answer", "\"executed\":\"unknown\""],
+    );
+    assert_eq!(heard(&world, "1"), "", "`retry` is respected");
+    world.run_ms(300);
+    check(&world, "1", &["\"result\""]);
+    assert_eq!(count(&world, "tools/call"), 2, "resumed, not repeated");
+    over(world);
+}
+
+#[test]
+fn a_resumption_that_fails_does_not_deny_the_execution() {
+    let mut world = session(|request, desk| {
+        desk.ledger.execute(request.nonce());
+        match request.nonce() {
+            Some(1) => Script::events("", &[Event::new("").id("e1").retry(10)], false, "\n"),
+            _ => answer(request, desk),
+        }
+    });
+    call(&mut world, 1);
+    world.run_ms(5);
+    world.weather.refuse = 100;
+    world.run_ms(120_000);
+    check(&world, "1", &["\"executed\":\"unknown\""]);
+    world.weather.refuse = 0;
+    over(world);
+}
+
+#[test]
+fn a_cancel_follows_its_request_or_nothing_leaves() {
+    let limits = Limits {
+        connections_max: 1,
+        ..Limits::default()
+    };
+    let mut world = world_with(&[], limits, |request, desk| match is_call(request) {
+        true => Script::nothing(End::Silent),
+        false => answer(request, desk),
+    });
+    open(&mut world);
+    call(&mut world, 1);
+    call(&mut world, 2);
+    world.run_ms(100);
+    world.say(&cancel("2"));
+    world.run_ms(100);
+    assert_eq!(
+        count(&world, "notifications/cancelled"),
+        0,
+        "queued: unsent"
+    );
+    world.say(&cancel("1"));
+    world.run_ms(100);
+    assert_eq!(
+        count(&world, "notifications/cancelled"),
+        1,
+        "sent: followed"
+    );
+    assert_eq!(count(&world, "tools/call"), 1);
+    over(world);
+}
+
+#[test]
+fn a_modern_cancel_closes_the_stream_and_posts_nothing() {
+    let mut world = world(|_: &HttpRequest, _: &mut Desk<'_>| Script::nothing(End::Silent));
+    world.say(&request("1", "tools/call", 1, true));
+    world.run_ms(100);
+    assert_eq!(world.conns_open(), 1);
+    world.say(&cancel("1"));
+    world.run_ms(100);
+    assert_eq!(
+        (world.conns_open(), count(&world, "notifications/cancelled")),
+        (0, 0)
+    );
+    over(world);
+}
+
+#[test]
+fn batches_are_split_and_joined() {
+    let mut world = session(answer);
+    let members = [
+        request("1", "tools/call", 1, false),
+        "{}".to_owned(),
+        request("2", "ping", 2, false),
+    ];
+    world.say(&format!("[{}]", members.join(",")));
+    world.run_ms(200);
+    let line = world.judge.heard.last().cloned().unwrap_or_default();
+    let joined: Vec<serde_json::Value> = serde_json::from_str(&line).expect("an array");
+    assert_eq!(joined.len(), 3);
+    over(world);
+}
+
+#[test]
+fn what_is_no_answer_becomes_a_clear_error() {
+    let mut world = session(|request, desk| {
+        let html = "Content-Type: text/html\r\n";
+        let good = answer(request, desk);
+        match request.nonce() {
+            Some(1) => Script::response(202, "", "", LENGTH, vec![]),
+            Some(2) => Script::response(200, html, "<title>Sign in</title>", LENGTH, vec![]),
+            Some(3) => Script::response(200, JSON, "", LENGTH, vec![]),
+            Some(4) => good.cut(90, EOF),
+            Some(5) => Script::response(
+                200,
+                JSON,
+                r#"{"jsonrpc":"2.0","id":9,"result":{}}"#,
+                LENGTH,
+                vec![],
+            ),
+            Some(6) => Script::nothing(EOF),
+            Some(7) => Script::nothing(EOF).garbled().ending(End::Silent),
+            _ => good,
+        }
+    });
+    (1..=7).for_each(|id| call(&mut world, id));
+    world.run_ms(1_000);
+    let parts = [
+        "HTTP 202",
+        "Sign in",
+        "HTTP 200",
+        "closed",
+        "another request",
+        "closed",
+        "HTTP/1.1",
+    ];
+    for (id, part) in (1..).zip(parts) {
+        check(
+            &world,
+            &format!("{id}"),
+            &[part, "-32603", "\"executed\":\"unknown\""],
+        );
+    }
+    over(world);
+}
+
+#[test]
+fn the_event_stream_is_opened_again_after_retry_from_where_it_was() {
+    let mut world = session(|request, desk| match request.method.as_str() {
+        "GET" => {
+            let text = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}";
+            Script::events("", &[Event::new(text).id("g1").retry(4_000)], true, "\n")
+        }
+        _ => answer(request, desk),
+    });
+    assert_eq!(gets(&world).len(), 1);
+    world.run_ms(3_800);
+    assert_eq!(gets(&world).len(), 1, "`retry` is respected");
+    world.run_ms(300);
+    assert_eq!(gets(&world).len(), 2);
+    assert_eq!(gets(&world)[1].header("last-event-id"), Some("g1"));
+    over(world);
+}
+
+#[test]
+fn a_server_without_event_stream_is_left_in_peace() {
+    let mut world = session(answer);
+    world.run_ms(300_000);
+    assert_eq!(gets(&world).len(), 1);
+    assert!(
+        !world
+            .logged
+            .iter()
+            .any(|line| line.contains("405") && line.contains("failed"))
+    );
+    over(world);
+}
+
+#[test]
+fn pings_and_answers_never_queue_behind_busy_calls() {
+    let mut world = session(|request, desk| match is_call(request) {
+        true => Script::nothing(End::Silent),
+        false => answer(request, desk),
+    });
+    (1..=400).for_each(|id| call(&mut world, id));
+    world.run_ms(1_000);
+    assert_eq!(count(&world, "tools/call"), 128);
+    for id in 1_001..1_011 {
+        world.say(&request(&id.to_string(), "ping", id, false));
+        world.say("{\"jsonrpc\":\"2.0\",\"id\":\"srv\",\"result\":{}}");
+        world.run_ms(20);
+        check(&world, &id.to_string(), &["\"result\""]);
+    }
+    assert_eq!(
+        count(&world, "tools/call"),
+        128,
+        "the reserve is not for calls"
+    );
+    assert_eq!(count(&world, ""), 10);
+    world.terminate(0);
+    world.run_ms(2_000);
+    world.finish();
+}
+
+#[test]
+fn stdin_is_not_read_while_too_many_requests_wait() {
+    let mut world = session(|request, desk| match is_call(request) {
+        true => answer(request, desk).after(2_000_000),
+        false => answer(request, desk),
+    });
+    (1..=5_000).for_each(|id| call(&mut world, id));
+    world.run_ms(1_000);
+    assert_eq!(world.judge.unanswered().len(), 4_096);
+    assert!(world.stdin_is_paused());
+    world.run_ms(120_000);
+    assert!(world.judge.unanswered().is_empty() && !world.stdin_is_paused());
+    over(world);
+}
+
+#[test]
+fn a_host_that_does_not_read_pauses_the_network_not_stdin() {
+    let limits = Limits {
+        stdout_high_bytes: 2_000,
+        ..Limits::default()
+    };
+    let mut world = world_with(&[], limits, |request, desk| match is_call(request) {
+        true => {
+            let note = format!(
+                "{{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":\"{}\"}}",
+                "y".repeat(900)
+            );
+            let notes: Vec<Event> = (0..20).map(|_| Event::new(&*note).after(1_000)).collect();
+            let mut script = Script::events("", &notes, true, "\n");
+            script.end = End::KeepAlive;
+            script
+        }
+        false => answer(request, desk),
+    });
+    open(&mut world);
+    world.weather.stdout_stuck = true;
+    call(&mut world, 1);
+    world.run_ms(1_000);
+    assert_eq!(world.pauses, 1);
+    let lines = world.judge.heard.len();
+    assert!(lines < 10, "{lines} lines wait for the host");
+    assert_eq!(world.stdin_pauses, 0);
+    world.unstick_stdout();
+    world.run_ms(1_000);
+    assert_eq!(world.judge.heard.len(), 1 + 20 + 1);
+    over(world);
+}
+
+#[test]
+fn the_end_waits_for_answers_then_gives_the_session_back() {
+    let mut world = session(|request, desk| match request.nonce() {
+        Some(1) => answer(request, desk).after(1_000_000),
+        Some(2) => Script::nothing(End::Silent),
+        _ => answer(request, desk),
+    });
+    call(&mut world, 1);
+    call(&mut world, 2);
+    world.run_ms(10);
+    let begun = world.now_ms();
+    world.close_stdin(0);
+    world.run_ms(3_900);
+    check(&world, "1", &["\"result\""]);
+    check(&world, "2", &["told to end", "\"executed\":\"unknown\""]);
+    let deletes = world
+        .ledger
+        .arrived
+        .iter()
+        .filter(|r| r.method == "DELETE")
+        .count();
+    assert_eq!(deletes, 1);
+    let took = world.exit.expect("it ends") - begun;
+    assert!((3_000..3_200).contains(&took), "{took} ms");
+    world.finish();
+}
+
+#[test]
+fn nothing_in_flight_ends_at_once_and_without_a_connection() {
+    let mut world = world(answer);
+    world.weather.connect_us = (9_000_000, 9_000_000);
+    world.close_stdin(0);
+    world.run_ms(100);
+    assert_eq!(world.exit, Some(0));
+    world.finish();
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let mut world = session(|request, desk| match is_call(request) {
+        true => Script::nothing(End::Silent),
+        false => answer(request, desk),
+    });
+    call(&mut world, 1);
+    world.run_ms(10);
+    let begun = world.now_ms();
+    world.terminate(0);
+    world.terminate(100_000);
+    world.run_ms(2_000);
+    assert_eq!(world.exit, Some(begun + 100));
+    world.finish();
+}
+
+#[test]
+fn what_is_read_during_the_farewell_is_answered() {
+    let mut world = session(|request, desk| match request.method.as_str() {
+        "DELETE" => Script::nothing(End::Silent),
+        _ => answer(request, desk).after(5_000_000),
+    });
+    world.terminate(0);
+    world.run_ms(20);
+    call(&mut world, 1);
+    world.run_ms(2_000);
+    assert!(world.exit.is_some());
+    check(&world, "1", &["\"error\""]);
+    world.finish();
+}
+
+#[test]
+fn only_the_latest_initialize_opens_the_session() {
+    let mut world = world(
+        |request: &HttpRequest, desk: &mut Desk<'_>| match request.nonce() {
+            Some(1) => Script::response(401, "", "", LENGTH, vec![Mark::Refused]).after(50_000),
+            _ => answer(request, desk).after(200_000),
+        },
+    );
+    world.say(&request("1", "initialize", 1, false));
+    world.run_ms(10);
+    world.say(&request("2", "initialize", 2, false));
+    world.say(INITIALIZED);
+    call(&mut world, 3);
+    world.run_ms(150);
+    assert_eq!(
+        count(&world, "tools/call"),
+        0,
+        "the first one's failure opens nothing"
+    );
+    world.run_ms(1_000);
+    check(&world, "3", &["\"result\""]);
+    over(world);
+}
+
+#[test]
+fn an_initialize_that_runs_out_of_time_closes_nothing_for_ever() {
+    let settings = [("AEROSTACK_REQUEST_TIMEOUT", "2")];
+    let mut world = world_with(
+        &settings,
+        Limits::default(),
+        |request, desk| match request.nonce() {
+            Some(1) => Script::nothing(End::Silent),
+            _ => answer(request, desk),
+        },
+    );
+    world.say(&request("1", "initialize", 1, false));
+    world.run_ms(1_000);
+    call(&mut world, 2);
+    world.run_ms(1_500);
+    check(&world, "1", &["within 2 s"]);
+    check(&world, "2", &["\"result\""]);
+    assert_eq!(count(&world, "notifications/cancelled"), 0);
+    over(world);
+}
+
+#[test]
+fn the_token_file_is_read_once_more_after_a_401() {
+    let settings = [("AEROSTACK_TOKEN_FILE", "/token")];
+    let mut world = world_with(
+        &settings,
+        Limits::default(),
+        |request, desk| match is_call(request) {
+            true => refuse(401, ""),
+            false => answer(request, desk),
+        },
+    );
+    open(&mut world);
+    call(&mut world, 1);
+    world.run_ms(500);
+    check(&world, "1", &["Token invalid", "\"executed\":\"no\""]);
+    assert_eq!(
+        (world.token_reads, count(&world, "tools/call")),
+        (1, 1),
+        "the same token is not tried again"
+    );
+    over(world);
+}
+
+#[test]
+fn after_a_sleep_idle_connections_are_renewed() {
+    let mut world = session(answer);
+    let before = world.dialled;
+    world.sleep(0, 60_000);
+    world.run_ms(10);
+    world.say(&request("1", "tools/list", 1, false));
+    world.run_ms(100);
+    check(&world, "1", &["\"result\""]);
+    assert!(world.dialled > before);
+    over(world);
+}
