@@ -311,14 +311,17 @@ fn ten_megabytes_arrive_intact_by_json_and_by_event_stream() {
     gateway.finish().code(0);
 }
 
-/// 20,000 calls with 64 in flight over HTTPS, every answer the right one; fewer in a debug build.
+/// Calls with 64 in flight over HTTPS, every answer the right one: 20,000, but fewer in a debug build
+/// unless AEROSTACK_TEST_CALLS says how many.
 #[test]
 fn many_calls_with_64_in_flight_are_all_answered_correctly() {
-    let count: usize = if cfg!(debug_assertions) {
+    let usual = if cfg!(debug_assertions) {
         2_000
     } else {
         20_000
     };
+    let count = std::env::var("AEROSTACK_TEST_CALLS");
+    let count = count.map_or(usual, |count| count.parse().expect("a number"));
     let workspace = Workspace::https();
     let mut gateway = Setup::workspace(&workspace)
         .env("AEROSTACK_LOG_LEVEL", "info")
@@ -963,4 +966,161 @@ fn an_open_subscription_ends_with_stdin() {
     let ended = gateway.finish().code(0);
     assert_eq!(ended.lines.len(), 1, "{ended:?}");
     assert_eq!(ended.lines[0].id().as_deref(), Some("5"));
+}
+
+/// Errors of the modern era reach the host unchanged, for they steer its choice of an era (M8, E3).
+#[test]
+fn modern_errors_pass_untouched() {
+    let workspace = Workspace::http();
+    let mut gateway = Setup::workspace(&workspace).spawn();
+    let unknown = gateway.ask(&modern("1", "no/such/method", ""));
+    assert_eq!(unknown.at("/error/code"), -32_601);
+    let version = modern("2", "tools/list", "").replace("2026-07-28", "2099-01-01");
+    let error = gateway.ask(&version);
+    assert_eq!(error.at("/error/code"), -32_022);
+    assert_eq!(error.at("/error/data/requested"), "2099-01-01");
+    assert!(error.at("/error/data/supported").is_array());
+    gateway.finish().code(0);
+}
+
+/// M4: a tool whose header annotations break the rules is left out, the others keep every byte.
+#[test]
+fn tools_with_broken_annotations_are_left_out_of_a_modern_list() {
+    let good = r#"{"name":"good", "inputSchema":{"type":"object"},"x":1E400}"#;
+    let bad = r#"{"name":"bad","inputSchema":{"type":"object","properties":{"a":{"type":"number","x-mcp-header":"A"}}}}"#;
+    let result = format!(r#"{{"tools":[{bad},{good}],"ttlMs":0,"resultType":"complete"}}"#);
+    let server = RawServer::http(move |request| json_reply(request, &result));
+    let mut gateway = Setup::url(&server.url()).spawn();
+    let modern_list = gateway.ask(&modern("1", "tools/list", ""));
+    assert!(
+        modern_list.0.contains(good) && modern_list.0.contains("\"ttlMs\":0"),
+        "{modern_list:?}"
+    );
+    assert!(!modern_list.0.contains("\"bad\""), "{modern_list:?}");
+    // A legacy host gets what the server said.
+    gateway.initialize();
+    let legacy_list = gateway.ask(&request("2", "tools/list"));
+    assert!(legacy_list.0.contains(bad) && legacy_list.0.contains(good));
+    let ended = gateway.finish().code(0);
+    assert!(
+        ended.stderr.contains("bad"),
+        "the reason is logged: {}",
+        ended.stderr
+    );
+}
+
+/// One id, one request: a second one with it while the first is under way is refused.
+#[test]
+fn an_id_in_use_is_refused() {
+    let workspace = Workspace::http();
+    let mut gateway = Gateway::connected(&workspace);
+    gateway.send(&call("1", "demo__wait", "{}"));
+    workspace.wait_requests("tools/call", 1);
+    let refused = gateway.ask(&call("1", "demo__echo", ECHO));
+    assert_eq!(refused.at("/error/code"), -32_600);
+    assert_eq!(refused.at("/error/data/executed"), "no");
+    workspace.wait("it runs", |_| {
+        (workspace.executions("demo__wait") == 1).then_some(())
+    });
+    workspace.release();
+    assert_eq!(gateway.answer("1").text(), "released");
+    // Then it is free again.
+    assert_eq!(gateway.ask(&call("1", "demo__echo", ECHO)).text(), "hello");
+    gateway.finish().code(0);
+}
+
+/// More requests at once than are kept in the works: stdin is read in turns, each is answered.
+#[test]
+fn more_requests_than_the_gateway_keeps_are_all_answered() {
+    let workspace = Workspace::http();
+    let mut gateway = Setup::workspace(&workspace)
+        .env("AEROSTACK_LOG_LEVEL", "warn")
+        .spawn();
+    let mut lines = format!("{INITIALIZE}\n{INITIALIZED}\n");
+    const CALLS: usize = 6_000;
+    for n in 0..CALLS {
+        lines += &call(&n.to_string(), "demo__echo", ECHO);
+        lines.push('\n');
+    }
+    gateway.write(lines.into_bytes());
+    let mut answered = vec![false; CALLS];
+    gateway.answer("\"init\"");
+    for _ in 0..CALLS {
+        let answer = gateway.next();
+        let n: usize = answer
+            .id()
+            .and_then(|id| id.parse().ok())
+            .expect("an answer");
+        assert_eq!(answer.text(), "hello");
+        assert!(!std::mem::replace(&mut answered[n], true), "{n} twice");
+    }
+    gateway.finish().code(0);
+}
+
+/// A host that speaks before its handshake hears what the workspace thinks of that.
+#[test]
+fn a_request_before_the_handshake_goes_without_a_session() {
+    let workspace = Workspace::http();
+    let mut gateway = Setup::workspace(&workspace).spawn();
+    let refused = gateway.ask(&request("1", "tools/list"));
+    assert!(
+        refused.error().contains("Mcp-Session-Id is missing"),
+        "{refused:?}"
+    );
+    gateway.initialize();
+    assert!(
+        gateway
+            .ask(&request("2", "tools/list"))
+            .0
+            .contains("demo__echo")
+    );
+    gateway.finish().code(0);
+}
+
+/// What the levels say: arguments and answers stay out of the log above debug, the token always.
+#[test]
+fn log_levels() {
+    let secret = "argument-of-a-call";
+    for (level, lines) in [("error", 0), ("info", 1)] {
+        let workspace = Workspace::http();
+        let mut gateway = Setup::workspace(&workspace)
+            .env("AEROSTACK_LOG_LEVEL", level)
+            .spawn();
+        gateway.initialize();
+        gateway.ask(&call(
+            "1",
+            "demo__echo",
+            &format!(r#"{{"text":"{secret}"}}"#),
+        ));
+        let ended = gateway.finish().code(0);
+        assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+        assert!(ended.stderr.lines().count() >= lines, "{}", ended.stderr);
+        assert!(
+            level == "info" || ended.stderr.is_empty(),
+            "{}",
+            ended.stderr
+        );
+        for line in ended.stderr.lines() {
+            let (time, rest) = line.split_once(' ').expect("time first");
+            assert!(time.ends_with('Z') && time.len() == 24, "{line}");
+            assert!(rest.starts_with("aerostack-gateway info: "), "{line}");
+        }
+    }
+}
+
+/// An address of IPv6, where the machine has any.
+#[test]
+fn ipv6_by_address() {
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else {
+        return;
+    };
+    let server = RawServer::on(listener, |mut stream, _| {
+        while let Some(request) = common::Request::read(&mut stream) {
+            let answer = json_reply(&request, "{}");
+            std::io::Write::write_all(&mut stream, &answer).expect("it reads");
+        }
+    });
+    let mut gateway = Setup::url(&server.url()).spawn();
+    gateway.initialize();
+    gateway.finish().code(0);
 }

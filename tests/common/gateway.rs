@@ -296,6 +296,11 @@ impl Gateway {
         self.stdout.take().expect("stdout was not read yet")
     }
 
+    /// Gives back what `take_stdout` took.
+    pub(crate) fn put_stdout(&mut self, fd: OwnedFd) {
+        self.stdout = Some(fd);
+    }
+
     fn receive(&mut self, end: Instant) -> Option<Line> {
         self.start_reading();
         let left = end.saturating_duration_since(Instant::now());

@@ -16,6 +16,14 @@ impl RawServer {
     /// `serve` gets each connection with its number, from 1. What it returns ends the connection.
     pub(crate) fn start(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::on(listener, serve)
+    }
+
+    /// The same on a listener of the test's own.
+    pub(crate) fn on(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream, usize) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let connections = Arc::new(AtomicUsize::new(0));
         let (count, serve) = (connections.clone(), Arc::new(serve));
