@@ -83,10 +83,21 @@ impl Bridge {
             .is_some_and(Call::is_hosts)
     }
 
-    /// True where sending twice can do no harm (I7).
+    /// True where sending twice can do no harm (I7). What a person approved "is replayed after a lost
+    /// connection only if the workspace advertised `at_most_once`", whatever it is.
+    pub(super) fn may_repeat(&self, call: &Call) -> bool {
+        match call.approved {
+            Some(_) => self.workspace.at_most_once,
+            None => call.is_safe(),
+        }
+    }
+
     fn is_replayable(&self, task: &Task) -> bool {
         match &task.purpose {
-            Purpose::Request(call) => self.calls.get(*call).is_some_and(Call::is_safe),
+            Purpose::Request(call) => self
+                .calls
+                .get(*call)
+                .is_some_and(|call| self.may_repeat(call)),
             Purpose::EventStream
             | Purpose::Resume(_)
             | Purpose::Upgrade(_)

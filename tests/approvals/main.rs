@@ -5,7 +5,9 @@
 mod common;
 
 mod broken;
+mod crowd;
 mod decisions;
+mod once;
 
 use common::{Gateway, Line, Setup, Workspace, call};
 use serde_json::Value;
