@@ -152,7 +152,8 @@ impl Bridge {
         call.message = made;
         call.wire_id = Some(new_id);
         call.approved = Some(approval_id.into());
-        (call.approval_repeats, call.resent, call.reheaded) = (0, false, false);
+        (call.approval_repeats, call.retries) = (0, 0);
+        (call.resent, call.reheaded) = (false, false);
         self.launch(id);
     }
 

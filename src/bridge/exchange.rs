@@ -17,14 +17,14 @@ impl Bridge {
     /// Queues an exchange for the next connection.
     pub(super) fn start(&mut self, task: Task) -> TaskId {
         let lane = task.lane;
-        let must_not_repeat = !self.is_replayable(&task);
+        let fresh = self.needs_fresh(&task);
         let control = !matches!(task.purpose, Purpose::Request(_)) || !self.is_hosts(&task);
         let id = self.tasks.insert(task);
         if control && lane != Lane::Stream {
             let timer = self.after(self.config.limits.control_timeout, Timer::Task(id));
             self.tasks.get_mut(id).expect("just inserted").timer = Some(timer);
         }
-        self.enqueue(id, lane, must_not_repeat);
+        self.enqueue(id, lane, fresh);
         id
     }
 
@@ -64,10 +64,27 @@ impl Bridge {
             .is_some_and(Call::is_hosts)
     }
 
-    /// True where sending twice can do no harm (I7).
+    /// True where sending twice can do no harm (I7). What a person approved "is replayed after a lost
+    /// connection only if the workspace advertised `at_most_once`", whatever it is.
+    pub(super) fn may_repeat(&self, call: &Call) -> bool {
+        match call.approved {
+            Some(_) => self.workspace.at_most_once,
+            None => call.is_safe(),
+        }
+    }
+
+    /// "tools/call and approved retries use no connection idle for over 3 s" (P18).
+    fn needs_fresh(&self, task: &Task) -> bool {
+        let call = task.call().and_then(|call| self.calls.get(call));
+        !self.is_replayable(task) || call.is_some_and(|call| call.approved.is_some())
+    }
+
     fn is_replayable(&self, task: &Task) -> bool {
         match &task.purpose {
-            Purpose::Request(call) => self.calls.get(*call).is_some_and(Call::is_safe),
+            Purpose::Request(call) => self
+                .calls
+                .get(*call)
+                .is_some_and(|call| self.may_repeat(call)),
             Purpose::EventStream
             | Purpose::Resume(_)
             | Purpose::Upgrade(_)
@@ -390,7 +407,7 @@ impl Bridge {
         (task.conn, task.sent, task.reused) = (None, false, false);
         (task.head, task.sink) = (None, Sink::Nothing);
         let (lane, call) = (task.lane, task.call());
-        let fresh = !self.is_replayable(&task);
+        let fresh = self.needs_fresh(&task);
         let id = self.tasks.insert(task);
         if let Some(call) = call.and_then(|call| self.calls.get_mut(call)) {
             call.waiting = Waiting::Exchange(id);

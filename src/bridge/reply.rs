@@ -310,7 +310,7 @@ impl Bridge {
         match call.asker {
             Asker::Host(batch) => self.answer_host(batch, answer),
             Asker::Headers(waiting) => self.headers_learnt(waiting, &answer),
-            Asker::Poll(watch) => self.polled(watch, Some(&answer)),
+            Asker::Poll(watch) => self.poll_answered(watch, &answer),
             Asker::Guardian(host) => self.guardian_answered(host, &answer),
             Asker::ChatPoll => self.chat_polled(&answer),
             Asker::Chat(host) => self.chat_answered(host, &answer),

@@ -250,7 +250,7 @@ impl Bridge {
         let limit = self.config.limits.retries_max;
         self.calls
             .get(id)
-            .is_some_and(|call| call.is_safe() && call.retries < limit)
+            .is_some_and(|call| self.may_repeat(call) && call.retries < limit)
             && !self.ending.is_over()
     }
 

@@ -342,8 +342,17 @@ impl Bridge {
         }
     }
 
-    /// A poll of an approval came back, with an approval object or without.
-    pub(super) fn polled(&mut self, id: WatchId, answer: Option<&[u8]>) {
+    /// The workspace answered `aerostack/approvals/get`.
+    pub(super) fn poll_answered(&mut self, id: WatchId, answer: &[u8]) {
+        let object = match jsonrpc::parse(answer) {
+            Ok(Parsed::One(message)) => message.result,
+            _ => None,
+        };
+        self.polled(id, object.map(str::as_bytes));
+    }
+
+    /// A poll came back: with an approval object, as the status URL answers, or without.
+    pub(super) fn polled(&mut self, id: WatchId, object: Option<&[u8]>) {
         if self
             .watches
             .get(id)
@@ -351,19 +360,8 @@ impl Bridge {
         {
             self.rearm_poll(id);
         }
-        let Some(bytes) = answer else { return };
-        match jsonrpc::parse(bytes) {
-            Ok(Parsed::One(message)) => {
-                if let Some(result) = message.result {
-                    self.approval_heard(id, result);
-                }
-            }
-            // The status URL answers with the object itself.
-            _ => {
-                if let Ok(text) = std::str::from_utf8(bytes) {
-                    self.approval_heard(id, text);
-                }
-            }
+        if let Some(Ok(object)) = object.map(std::str::from_utf8) {
+            self.approval_heard(id, object);
         }
     }
 }

@@ -7,6 +7,7 @@
 #![allow(unused_imports, reason = "as above")]
 
 mod gateway;
+mod people;
 mod raw;
 pub(crate) mod tls;
 mod workspace;

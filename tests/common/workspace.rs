@@ -72,6 +72,13 @@ impl Workspace {
         }
     }
 
+    /// Does something that needs the workspace's runtime.
+    pub(crate) fn inside<T>(&self, act: impl FnOnce() -> T) -> T {
+        let runtime = self.runtime.as_ref().expect("it serves");
+        let _entered = runtime.enter();
+        act()
+    }
+
     /// Changes settings, by their names in the admin API.
     pub(crate) fn set(&self, change: Value) {
         let Value::Object(change) = change else {
