@@ -242,6 +242,9 @@ impl Refusal {
 
 fn connect_words(close: &Close, origin: &str) -> String {
     let phase = close.phase.name();
+    if close.phase == Phase::Proxy {
+        return proxy_words(&close.cause, origin);
+    }
     match &close.cause {
         CloseCause::NotFound(words) => format!(
             "Workspace unreachable: the name of {origin} was not found ({}). Check the spelling of \
@@ -257,23 +260,58 @@ fn connect_words(close: &Close, origin: &str) -> String {
              whether a proxy (HTTPS_PROXY) is needed"
         ),
         CloseCause::Tls(failure) => tls_words(failure, origin),
-        CloseCause::ProxyStatus(407) => {
-            "the proxy wants credentials (HTTP 407). Put them into HTTPS_PROXY: http://user:password@host:port".to_owned()
-        }
-        CloseCause::ProxyStatus(status) => {
-            format!("the proxy refused to connect to {origin} (HTTP {status}). Check HTTPS_PROXY and NO_PROXY")
-        }
-        CloseCause::ProxyProtocol => {
-            "what HTTPS_PROXY names does not answer like an HTTP proxy. Check its address and port".to_owned()
-        }
+        CloseCause::ProxyStatus(_) | CloseCause::ProxyProtocol => proxy_words(&close.cause, origin),
         CloseCause::NotLoopback => format!(
             "{origin} is a loopback name, but its address is not: the token was not sent. Check /etc/hosts, \
              or use https://"
         ),
-        CloseCause::Eof => format!("Workspace unreachable: {origin} closed the connection during {phase}"),
-        CloseCause::Io(kind) => {
-            format!("Workspace unreachable: the connection to {origin} failed during {phase} ({kind})")
+        CloseCause::Eof => {
+            format!("Workspace unreachable: {origin} closed the connection during {phase}")
         }
+        CloseCause::Io(kind) => {
+            format!(
+                "Workspace unreachable: the connection to {origin} failed during {phase} ({kind})"
+            )
+        }
+    }
+}
+
+/// The proxy's troubles: the workspace was not reached at all.
+fn proxy_words(cause: &CloseCause, origin: &str) -> String {
+    const CHECK: &str = "Check HTTPS_PROXY (or ALL_PROXY), and NO_PROXY if no proxy is needed";
+    match cause {
+        CloseCause::ProxyStatus(407) => {
+            "the proxy wants credentials, or refuses those it was given \
+             (HTTP 407). Put them into HTTPS_PROXY: http://user:password@host:port"
+                .to_owned()
+        }
+        CloseCause::ProxyStatus(status) => {
+            format!("the proxy refused to connect to {origin} (HTTP {status}). {CHECK}")
+        }
+        CloseCause::ProxyProtocol => {
+            format!("what should be the proxy does not answer like an HTTP proxy. {CHECK}")
+        }
+        CloseCause::Io(ErrorKind::ConnectionRefused) => {
+            format!("Workspace unreachable: the proxy refused the connection. {CHECK}")
+        }
+        CloseCause::NotFound(words) => format!(
+            "Workspace unreachable: the proxy's name was not found ({}). {CHECK}",
+            printable(words, 120)
+        ),
+        CloseCause::TimedOut => {
+            format!("Workspace unreachable: the proxy did not answer in time. {CHECK}")
+        }
+        CloseCause::Eof => {
+            format!("Workspace unreachable: the proxy closed the connection. {CHECK}")
+        }
+        CloseCause::Io(kind) => {
+            format!("Workspace unreachable: the connection to the proxy failed ({kind}). {CHECK}")
+        }
+        CloseCause::NotLoopback => format!(
+            "{origin} is not encrypted (http://), and a proxy stands between: the token was not sent. Use \
+             https://, or pass --allow-http if you accept that"
+        ),
+        CloseCause::Tls(failure) => tls_words(failure, origin),
     }
 }
 

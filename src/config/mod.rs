@@ -5,9 +5,11 @@
 //! variable, what is wrong and how to fix it.
 
 mod limits;
+mod proxy;
 mod token;
 
 pub use limits::Limits;
+pub use proxy::{Proxy, ProxyRules};
 pub use token::Token;
 
 use crate::log::Level;
@@ -86,6 +88,8 @@ pub struct Config {
     pub approval_timeout: Duration,
     /// CA files of the environment.
     pub trust: TrustFiles,
+    /// Which targets are reached through a proxy.
+    pub proxy: ProxyRules,
     /// Who this bridge is to the dashboard.
     pub identity: Identity,
     /// `--check`: this process only looks; no presence, no chat, no tools of its own.
@@ -136,6 +140,11 @@ impl Config {
         let allow_http = flag(source, "AEROSTACK_ALLOW_HTTP", false)?;
         let endpoint = workspace_url(source, allow_http, &mut warnings)?;
         let (token, token_file) = read_token(source, &mut warnings)?;
+        let trusted_origins = trusted_origins(source)?;
+        let proxy = ProxyRules::read(source);
+        for target in std::iter::once(&endpoint).chain(&trusted_origins) {
+            proxy.check(target)?;
+        }
         Ok(Config {
             endpoint,
             token,
@@ -143,7 +152,7 @@ impl Config {
             log_level: log_level(source)?,
             request_timeout: seconds(source, "AEROSTACK_REQUEST_TIMEOUT", 0)?,
             allow_http,
-            trusted_origins: trusted_origins(source)?,
+            trusted_origins,
             builtin_tools: builtin_tools(source)?,
             chat_hints: flag(source, "AEROSTACK_CHAT_HINTS", true)?,
             claude_channel: flag(source, "AEROSTACK_CLAUDE_CHANNEL", true)?,
@@ -155,6 +164,7 @@ impl Config {
                 cert_dir: given(source, "SSL_CERT_DIR"),
                 node_extra: given(source, "NODE_EXTRA_CA_CERTS"),
             },
+            proxy,
             identity: identity(source),
             looks_only: false,
             limits,

@@ -477,6 +477,11 @@ impl Conn {
     /// The first error sticks: a failed state is left only by saying so. Before the connection is
     /// open nothing of the engine's has been sent.
     fn fail(&mut self, cause: CloseCause, phase: Phase) {
+        // What was looked up and dialled is the proxy: its troubles are not the workspace's.
+        let phase = match phase {
+            Phase::Resolve | Phase::Connect if self.proxy.is_some() => Phase::Proxy,
+            Phase::Resolve | Phase::Connect | Phase::Proxy | Phase::Tls | Phase::Open => phase,
+        };
         self.state = State::Failed(Close {
             cause,
             phase,

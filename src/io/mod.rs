@@ -66,10 +66,12 @@ pub struct ShellSettings {
 impl ShellSettings {
     /// The shell of a bridge: stdin, stdout and signals belong to it.
     pub fn for_bridge(config: &Config) -> Self {
+        let rules = config.proxy.clone();
+        let choose = move |endpoint: &Endpoint| rules.choose(endpoint).map(Proxy::from);
         Self {
             stdio: true,
             tls: TlsSettings::from_env(|name| config.trust.variable(name)),
-            proxy: None,
+            proxy: Some(Box::new(choose)),
             allow_http: config.allow_http,
             limits: ShellLimits::default(),
         }

@@ -3,6 +3,7 @@
 //! Owns the request's text and the reading of the answer. It must never hold a socket, resolve the
 //! target's name (that is the proxy's to do) or show the credentials to anyone but the proxy.
 
+use crate::config;
 use crate::proto::transport::CloseCause;
 use std::fmt;
 
@@ -24,6 +25,16 @@ pub struct Proxy {
 impl fmt::Debug for Proxy {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Proxy({}:{})", self.host, self.port)
+    }
+}
+
+impl From<&config::Proxy> for Proxy {
+    fn from(proxy: &config::Proxy) -> Self {
+        Self {
+            host: proxy.host.clone(),
+            port: proxy.port,
+            authorization: proxy.authorization.clone(),
+        }
     }
 }
 
