@@ -1,0 +1,1 @@
+"""Drives the gateway and its peers over stdio, and measures what they cost. Standard library only."""
