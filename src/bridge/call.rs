@@ -175,13 +175,20 @@ impl Call {
     }
 }
 
-/// Methods that may be replayed without asking.
+/// Methods that may be replayed without asking. Of our own requests those that only ask, or say what
+/// is true at any time.
 pub(super) fn is_safe(method: &str) -> bool {
-    matches!(
-        method,
-        "initialize" | "ping" | "server/discover" | "prompts/get"
-    ) || method.ends_with("/list")
-        || method.ends_with("/read")
+    let listed = [
+        "initialize",
+        "ping",
+        "server/discover",
+        "prompts/get",
+        "aerostack/approvals/get",
+        "aerostack/approvals/cancel",
+        "aerostack/chat/messages",
+        "aerostack/heartbeat",
+    ];
+    listed.contains(&method) || method.ends_with("/list") || method.ends_with("/read")
 }
 
 /// All requests in the works.

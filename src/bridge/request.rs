@@ -46,8 +46,7 @@ impl Bridge {
                     .calls
                     .get(*call)
                     .expect("an exchange outlives no request unsent");
-                head.header("Accept", ACCEPT_BOTH)
-                    .header("Content-Type", "application/json");
+                write_content_types(&mut head);
                 match call.era {
                     Era::Modern => self.headers.write(&mut head, &call.message),
                     Era::Legacy if &*call.method == "initialize" => {}
@@ -56,8 +55,7 @@ impl Bridge {
                 head.finish(Some(&call.message))
             }
             Purpose::Notice(Notice { era, message, .. }) => {
-                head.header("Accept", ACCEPT_BOTH)
-                    .header("Content-Type", "application/json");
+                write_content_types(&mut head);
                 match era {
                     Era::Modern => self.headers.write(&mut head, message),
                     Era::Legacy => task.session = self.write_session(&mut head),
@@ -116,4 +114,10 @@ fn write_last_event_id(head: &mut RequestHead, id: Option<&str>) {
     if let Some(id) = id.filter(|id| is_header_value(id.as_bytes())) {
         head.header("Last-Event-ID", id);
     }
+}
+
+/// A POST's own headers (H2).
+fn write_content_types(head: &mut RequestHead) {
+    head.header("Accept", ACCEPT_BOTH);
+    head.header("Content-Type", "application/json");
 }

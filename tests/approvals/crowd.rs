@@ -88,7 +88,7 @@ fn two_hundred_approvals_are_each_decided_correctly() {
 /// Every third is rejected.
 fn decides(text: &str) -> bool {
     let n: usize = text["call ".len()..].parse().expect("a number");
-    n % 3 != 0
+    !n.is_multiple_of(3)
 }
 
 /// An order that no rule of the gateway follows, the same in each run.
