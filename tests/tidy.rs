@@ -11,64 +11,31 @@ use std::path::{Path, PathBuf};
 const FILE_LINES: usize = 500;
 /// The same for functions; blank lines and comments do not count.
 const FUNCTION_LINES: usize = 70;
-/// Files that are too long today. They may shrink; nothing may be added here.
-const TOO_LONG: [(&str, usize); 3] = [
-    ("bridge/approving.rs", 700),
-    ("bridge/retry.rs", 550),
-    ("check/mod.rs", 600),
-];
+/// A file that is too long today. It may shrink; nothing may be added here.
+const TOO_LONG: (&str, usize) = ("check/mod.rs", 574);
 /// What the gateway links on this platform, itself included; a supply chain that a person can still read.
 const CRATES: usize = 45;
 
-/// The organs of `bridge`, each with the names of siblings that it may use. They own state; they
+/// The organs of `bridge`, each with the names of siblings that it may use besides `ids`. They own state; they
 /// send nothing and never call each other.
-const ORGANS: [(&str, &[&str]); 12] = [
-    (
-        "approval",
-        &[
-            "call::CallId",
-            "call::Era",
-            "timer::TimerId",
-            "watch::WatchId",
-        ],
-    ),
-    ("background", &["watch::WatchId"]),
-    ("batch", &["call::BatchId"]),
-    (
-        "call",
-        &["task::TaskId", "timer::TimerId", "watch::WatchId"],
-    ),
+const ORGANS: [(&str, &[&str]); 13] = [
+    ("approval", &["timer::TimerId"]),
+    ("background", &[]),
+    ("batch", &[]),
+    ("call", &["timer::TimerId"]),
     ("chat", &[]),
     // The one organ with a chapter of its own: what tools/list teaches.
     (
         "headers",
-        &[
-            "Bridge",
-            "call::Asker",
-            "call::Call",
-            "call::CallId",
-            "call::Era",
-            "call::Waiting",
-        ],
+        &["Bridge", "call::Asker", "call::Call", "call::Waiting"],
     ),
-    ("pool", &["task::Lane", "task::TaskId", "watch::WatchId"]),
+    ("ids", &[]),
+    ("pool", &["task::Lane"]),
     ("random", &[]),
-    (
-        "session",
-        &["call::CallId", "task::TaskId", "timer::TimerId"],
-    ),
-    (
-        "task",
-        &[
-            "call::CallId",
-            "call::Era",
-            "session::Left",
-            "timer::TimerId",
-            "watch::WatchId",
-        ],
-    ),
+    ("session", &["timer::TimerId"]),
+    ("task", &["session::Left", "timer::TimerId"]),
     ("timer", &[]),
-    ("watch", &["task::TaskId", "timer::TimerId"]),
+    ("watch", &["timer::TimerId"]),
 ];
 
 /// The chapters of `bridge`: flows of the one engine over its organs.
@@ -76,16 +43,19 @@ const CHAPTERS: &[&str] = &[
     "approving",
     "builtin",
     "chatting",
+    "deciding",
     "ending",
     "exchange",
     "guarding",
     "heartbeat",
     "host",
     "mod",
+    "notice",
     "offline",
     "opening",
     "probe",
     "reply",
+    "request",
     "retry",
     "watching",
 ];
@@ -376,9 +346,8 @@ fn organs_know_each_other_by_ids_only() {
             continue;
         };
         for used in names_after(&code, "super::") {
-            report.must(allowed.contains(&used.as_str()), || {
-                format!("{path} names super::{used}")
-            });
+            let known = used.starts_with("ids::") || allowed.contains(&used.as_str());
+            report.must(known, || format!("{path} names super::{used}"));
         }
         for used in names_after(&code, "crate::bridge::") {
             report.must(false, || format!("{path} names crate::bridge::{used}"));
@@ -397,9 +366,8 @@ fn files_and_functions_are_short() {
     let mut report = Report::default();
     for source in sources().iter().filter(|source| !source.is_test()) {
         let lines = source.lines();
-        let debt = TOO_LONG.iter().find(|(path, _)| *path == source.path);
-        let limit = debt.map_or(FILE_LINES, |(_, limit)| *limit);
-        report.must(lines <= limit, || {
+        let debt = source.path == TOO_LONG.0 && lines <= TOO_LONG.1;
+        report.must(lines <= FILE_LINES || debt, || {
             format!("{} has {lines} lines", source.path)
         });
         for (name, lines) in functions(&source.code) {
