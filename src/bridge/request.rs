@@ -46,8 +46,7 @@ impl Bridge {
                     .calls
                     .get(*call)
                     .expect("an exchange outlives no request unsent");
-                head.header("Accept", ACCEPT_BOTH)
-                    .header("Content-Type", "application/json");
+                write_content_types(&mut head);
                 match call.era {
                     Era::Modern => self.headers.write(&mut head, &call.message),
                     Era::Legacy if &*call.method == "initialize" => {}
@@ -56,8 +55,7 @@ impl Bridge {
                 head.finish(Some(&call.message))
             }
             Purpose::Notice(Notice { era, message, .. }) => {
-                head.header("Accept", ACCEPT_BOTH)
-                    .header("Content-Type", "application/json");
+                write_content_types(&mut head);
                 match era {
                     Era::Modern => self.headers.write(&mut head, message),
                     Era::Legacy => task.session = self.write_session(&mut head),
@@ -110,6 +108,11 @@ impl Bridge {
         }
         self.session.generation
     }
+}
+
+fn write_content_types(head: &mut RequestHead) {
+    head.header("Accept", ACCEPT_BOTH)
+        .header("Content-Type", "application/json");
 }
 
 fn write_last_event_id(head: &mut RequestHead, id: Option<&str>) {
