@@ -328,7 +328,8 @@ impl Judge {
             None if own > 0 => return Err(format!("not in its batch: {text}")),
             None => {}
             Some(first) => {
-                if *first.get_or_insert(own) != own {
+                let expected = *first.get_or_insert(own);
+                if expected != own {
                     return Err(format!("answers of two batches in one: {text}"));
                 }
             }
