@@ -166,6 +166,7 @@ fn unknown_words_are_pending() {
         "[]",
         "true",
         "{",
+        r#"["apr_1","approved"]"#,
         r#"{"approval_id":"apr_1"}"#,
         r#"{"approval_id":"apr_1","status":true}"#,
         r#"{"approval_id":"apr_1","status":["approved"]}"#,
