@@ -168,10 +168,14 @@ impl Call {
         matches!(self.asker, Asker::Host(_) | Asker::Guardian(_))
     }
 
-    /// True where a second execution can do no harm (I7): these only read, or open what a repeat
-    /// opens again.
-    pub(super) fn is_safe(&self) -> bool {
-        is_safe(&self.method)
+    /// True where a second execution can do no harm (I7): requests that only read, or open what a
+    /// repeat opens again. What a person approved is repeated only where the workspace promised to
+    /// execute each approval once.
+    pub(super) fn may_repeat(&self, at_most_once: bool) -> bool {
+        match self.approved {
+            Some(_) => at_most_once,
+            None => is_safe(&self.method),
+        }
     }
 }
 

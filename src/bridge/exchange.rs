@@ -64,27 +64,16 @@ impl Bridge {
             .is_some_and(Call::is_hosts)
     }
 
-    /// True where sending twice can do no harm (I7). What a person approved "is replayed after a lost
-    /// connection only if the workspace advertised `at_most_once`", whatever it is.
-    pub(super) fn may_repeat(&self, call: &Call) -> bool {
-        match call.approved {
-            Some(_) => self.workspace.at_most_once,
-            None => call.is_safe(),
-        }
-    }
-
     /// "tools/call and approved retries use no connection idle for over 3 s" (P18).
     fn needs_fresh(&self, task: &Task) -> bool {
         let call = task.call().and_then(|call| self.calls.get(call));
         !self.is_replayable(task) || call.is_some_and(|call| call.approved.is_some())
     }
 
+    /// True where sending twice can do no harm (I7).
     fn is_replayable(&self, task: &Task) -> bool {
         match &task.purpose {
-            Purpose::Request(call) => self
-                .calls
-                .get(*call)
-                .is_some_and(|call| self.may_repeat(call)),
+            Purpose::Request(call) => self.may_repeat(*call),
             Purpose::EventStream
             | Purpose::Resume(_)
             | Purpose::Upgrade(_)

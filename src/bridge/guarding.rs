@@ -5,7 +5,6 @@ use super::Bridge;
 use super::approval::Approval;
 use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, Era};
-use super::session::Phase;
 use crate::log::printable;
 use crate::proto::aerostack::{ApprovalState, Decision, GuardianDecision, Outcome};
 use crate::proto::jsonrpc::{self, Parsed, quote};
@@ -72,10 +71,7 @@ impl Bridge {
 
     /// Why nobody can be asked at all.
     fn guardian_problem(&self, era: Era) -> Option<String> {
-        let unreachable = era == Era::Legacy
-            && matches!(self.session.phase, Phase::None | Phase::Opening)
-            && self.offline.is_some();
-        if unreachable {
+        if era == Era::Legacy && self.offline.is_some() {
             let why = self.offline_reason();
             return Some(format!("the workspace is not connected yet ({why})"));
         }
@@ -100,7 +96,7 @@ impl Bridge {
         }
         let decision: GuardianDecision = message
             .result
-            .and_then(|raw| serde_json::from_str(raw).ok())
+            .map(GuardianDecision::parse)
             .unwrap_or_default();
         let word = match decision.decision.as_str() {
             "approved" => "approved",
@@ -131,7 +127,7 @@ impl Bridge {
             Decision::Approved { params: None } => ("approved", state.note.clone()),
             Decision::Executed(Outcome::Result(result)) => {
                 // The workspace may record its own decision as the outcome.
-                let recorded: GuardianDecision = serde_json::from_str(result).unwrap_or_default();
+                let recorded = GuardianDecision::parse(result);
                 let decision = if recorded.decision == "approved" {
                     "approved"
                 } else {

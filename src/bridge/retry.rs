@@ -246,12 +246,18 @@ impl Bridge {
         }
     }
 
-    fn may_retry(&self, id: CallId) -> bool {
-        let limit = self.config.limits.retries_max;
+    /// True where a request's second execution can do no harm.
+    pub(super) fn may_repeat(&self, id: CallId) -> bool {
+        let promised = self.workspace.at_most_once;
         self.calls
             .get(id)
-            .is_some_and(|call| self.may_repeat(call) && call.retries < limit)
-            && !self.ending.is_over()
+            .is_some_and(|call| call.may_repeat(promised))
+    }
+
+    fn may_retry(&self, id: CallId) -> bool {
+        let limit = self.config.limits.retries_max;
+        let left = self.calls.get(id).is_some_and(|call| call.retries < limit);
+        left && self.may_repeat(id) && !self.ending.is_over()
     }
 
     /// A request has no answer and will get none by this exchange: repeat it or say so.

@@ -15,6 +15,13 @@ pub const APPROVAL_META: &str = "dev.aerostack/approval_id";
 /// The longest approval id.
 const APPROVAL_ID_MAX: usize = 128;
 
+/// Reads an object. Only an object: serde fills a struct from an array, too, so that `["approved"]`
+/// would pass for a decision.
+fn read<'a, T: Deserialize<'a>>(raw: &'a str) -> Option<T> {
+    let is_object = raw.trim_ascii_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(raw).ok())?
+}
+
 /// The `data` of a -32050 error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ApprovalNeeded {
@@ -42,11 +49,13 @@ impl ApprovalNeeded {
     /// Reads a raw JSON-RPC error object; `None` unless its data is there and its id is sound.
     pub fn of_error(raw: &str) -> Option<ApprovalNeeded> {
         #[derive(Deserialize)]
-        struct Error {
-            data: ApprovalNeeded,
+        struct Error<'a> {
+            #[serde(borrow)]
+            data: &'a RawValue,
         }
-        let error: Error = serde_json::from_str(raw).ok()?;
-        is_approval_id(&error.data.approval_id).then_some(error.data)
+        let error: Error<'_> = read(raw)?;
+        let needed: ApprovalNeeded = read(error.data.get())?;
+        is_approval_id(&needed.approval_id).then_some(needed)
     }
 }
 
@@ -121,7 +130,7 @@ impl ApprovalState {
             #[serde(borrow, default)]
             error: Option<&'a RawValue>,
         }
-        let wire: Wire<'_> = serde_json::from_str(raw).ok()?;
+        let wire: Wire<'_> = read(raw)?;
         let outcome = match (wire.error, wire.result) {
             (Some(error), _) => Outcome::Error(error.get().to_owned()),
             (None, Some(result)) if result.get() != "null" => {
@@ -371,6 +380,13 @@ pub struct GuardianDecision {
     pub decided_by: Option<String>,
 }
 
+impl GuardianDecision {
+    /// Reads a raw `result`; anything else is no decision.
+    pub fn parse(raw: &str) -> GuardianDecision {
+        read(raw).unwrap_or_default()
+    }
+}
+
 /// The answer to a heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct HeartbeatAnswer {
@@ -504,8 +520,12 @@ mod tests {
             "1",
             r#"{"approval_id":"a"}"#,
             r#"{"approval_id":"a","status":true}"#,
+            r#"["a","approved"]"#,
         ] {
             assert_eq!(ApprovalState::parse(broken), None, "{broken}");
+        }
+        for broken in [r#"["approved"]"#, r#""approved""#, "null", ""] {
+            assert_eq!(GuardianDecision::parse(broken).decision, "", "{broken}");
         }
     }
 }

@@ -7,7 +7,10 @@ mod common;
 mod broken;
 mod crowd;
 mod decisions;
+mod hosts;
 mod once;
+mod places;
+mod scripted;
 
 use common::{Gateway, Line, Setup, Workspace, call};
 use serde_json::Value;
