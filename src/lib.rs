@@ -22,7 +22,7 @@
 //!
 //! # Invariants
 //!
-//! - I1 Only `io` touches descriptors, threads and the clock.
+//! - I1 Only `io` touches descriptors, threads and the clock; `hosts` edits configuration files.
 //! - I2 One input, then outputs are drained to the end.
 //! - I3 The flags of descriptors 0 to 2 never change: O_NONBLOCK would be shared with the parent.
 //! - I4 stdout carries whole lines and has one writer.
@@ -38,6 +38,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod failure;
+pub mod hosts;
 pub mod io;
 pub mod log;
 pub mod proto;

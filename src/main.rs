@@ -3,7 +3,8 @@
 use aerostack_gateway::bridge::Bridge;
 use aerostack_gateway::check::{self, Check};
 use aerostack_gateway::cli::{self, Command, Options};
-use aerostack_gateway::config::{Config, Limits};
+use aerostack_gateway::config::{Config, Limits, Source};
+use aerostack_gateway::hosts::{self, Host, Placeholders, Server};
 use aerostack_gateway::io::{self, Environment, ShellSettings};
 use std::io::Write;
 use std::process::ExitCode;
@@ -19,7 +20,11 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1).collect()) {
         Ok(Command::Run(options)) => run(options),
         Ok(Command::Check(options, json)) => check(options, json),
-        Ok(Command::Help) => print(cli::USAGE),
+        Ok(Command::PrintConfig(options, host, show_token)) => {
+            print_config(options, host, show_token)
+        }
+        Ok(Command::Install(options, host)) => install(options, host),
+        Ok(Command::Help) => print(&cli::usage()),
         Ok(Command::Version) => print(&cli::version()),
         Err(error) => refuse(&error.to_string()),
     }
@@ -58,8 +63,47 @@ fn check(options: Options, json: bool) -> ExitCode {
     let warnings = check::prepare(&mut config);
     let mut settings = ShellSettings::for_bridge(&config);
     (settings.stdio, settings.limits) = (false, io::ShellLimits::for_check());
-    let mut check = Check::new(config, warnings, None, style, io::random_seed(), io::now());
+    let proxy = config
+        .proxy
+        .choose(&config.endpoint)
+        .map(ToString::to_string);
+    let mut check = Check::new(config, warnings, proxy, style, io::random_seed(), io::now());
     ExitCode::from(io::run(&mut check, settings))
+}
+
+fn print_config(options: Options, host: &Host, show_token: bool) -> ExitCode {
+    let environment = Environment::new(options.env.clone());
+    match server(&Placeholders(&environment), &options, show_token) {
+        Ok(server) => {
+            if let Ok(file) = hosts::file(host, &environment) {
+                let _ = writeln!(std::io::stderr(), "for {}", file.display());
+            }
+            print(&hosts::print(host, &server))
+        }
+        Err(problem) => refuse(&problem),
+    }
+}
+
+fn install(options: Options, host: &Host) -> ExitCode {
+    let environment = Environment::new(options.env.clone());
+    let server = match server(&environment, &options, true) {
+        Ok(server) => server,
+        Err(problem) => return refuse(&problem),
+    };
+    match hosts::install(host, &server, &environment) {
+        Ok(report) => print(&report),
+        Err(problem) => {
+            refuse(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How an AI tool is to start this program.
+fn server(source: &dyn Source, options: &Options, show_token: bool) -> Result<Server, String> {
+    let config = Config::read(source, Limits::default()).map_err(|error| error.to_string())?;
+    let program = io::program_path()?;
+    Ok(Server::new(program, &config, &options.env, show_token))
 }
 
 /// A reader that has gone (`--help | head`) is no failure.

@@ -63,6 +63,15 @@ pub(super) fn read_text(path: &str) -> Result<String, String> {
     Ok(text)
 }
 
+/// This program's own absolute path, for hosts that are to start it.
+pub fn program_path() -> Result<String, String> {
+    let path = std::env::current_exe()
+        .map_err(|error| format!("this program's own path is not known: {error}"))?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| "this program's path is not UTF-8: move it".to_owned())
+}
+
 /// A random number from the system, for the engine's jitter and ids.
 pub fn random_seed() -> u64 {
     // std keys its hash maps from the system's generator: no crate, no file.

@@ -38,7 +38,7 @@ use crate::proto::endpoint::Endpoint;
 use std::time::Duration;
 
 pub use clock::now;
-pub use environment::{Environment, random_seed, report_style};
+pub use environment::{Environment, program_path, random_seed, report_style};
 pub use proxy::Proxy;
 pub use reactor::run;
 pub use roots::ExtraRoots;

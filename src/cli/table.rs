@@ -1,0 +1,232 @@
+//! The one table of options and settings: `--help`, the man page and the shell completions are made
+//! from it, and a wrong option is compared with it.
+
+use crate::hosts;
+use std::fmt::Write;
+
+/// An option of the command line.
+pub struct Flag {
+    /// `-h`, where there is a short form.
+    pub short: Option<&'static str>,
+    /// `--help`.
+    pub long: &'static str,
+    /// What follows it, in capitals.
+    pub value: Option<&'static str>,
+    /// What it does: fits `--help`.
+    pub help: &'static str,
+}
+
+/// A setting of the environment; several may share a line.
+pub struct Setting {
+    /// The variables, joined by ", ".
+    pub names: &'static str,
+    /// What it is for: fits `--help`.
+    pub help: &'static str,
+}
+
+const fn flag(long: &'static str, value: Option<&'static str>, help: &'static str) -> Flag {
+    Flag {
+        short: None,
+        long,
+        value,
+        help,
+    }
+}
+
+const fn short(short: &'static str, long: &'static str, help: &'static str) -> Flag {
+    Flag {
+        short: Some(short),
+        long,
+        value: None,
+        help,
+    }
+}
+
+const fn setting(names: &'static str, help: &'static str) -> Setting {
+    Setting { names, help }
+}
+
+/// All options, in the order of `--help`.
+pub const FLAGS: &[Flag] = &[
+    flag("--check", None, "find out why the agent shows no tools"),
+    flag("--json", None, "with --check: the report for machines"),
+    flag(
+        "--install",
+        Some("HOST"),
+        "set up an AI tool: writes into its own configuration",
+    ),
+    flag(
+        "--print-config",
+        Some("HOST"),
+        "the same configuration, ready to paste",
+    ),
+    flag(
+        "--show-token",
+        None,
+        "with --print-config: the token, not a placeholder",
+    ),
+    flag(
+        "--env",
+        Some("NAME=VALUE"),
+        "a setting from below; wins over the environment",
+    ),
+    flag(
+        "--allow-http",
+        None,
+        "accept http:// to other machines (token unencrypted)",
+    ),
+    flag(
+        "--drain-timeout",
+        Some("S"),
+        "seconds to wait for answers after stdin ended (3)",
+    ),
+    short("-h", "--help", "this text"),
+    short("-V", "--version", "version, target and TLS library"),
+];
+
+/// The settings that people need; the README has all.
+pub const SETTINGS: &[Setting] = &[
+    setting("AEROSTACK_WORKSPACE_URL", "required: the workspace's URL"),
+    setting(
+        "AEROSTACK_TOKEN",
+        "required: the token; none for a server without",
+    ),
+    setting("AEROSTACK_TOKEN_FILE", "a file with the token instead"),
+    setting(
+        "AEROSTACK_LOG_LEVEL",
+        "debug, info (default), warn or error, on stderr",
+    ),
+    setting(
+        "AEROSTACK_REQUEST_TIMEOUT",
+        "seconds for each call; default: the AI tool's own",
+    ),
+    setting("AEROSTACK_ALLOW_HTTP", "1: as --allow-http"),
+    setting(
+        "AEROSTACK_BUILTIN_TOOLS",
+        "on, off, or auto (default: with a mwt_ token)",
+    ),
+    setting(
+        "SSL_CERT_FILE, SSL_CERT_DIR, NODE_EXTRA_CA_CERTS",
+        "further CAs (PEM)",
+    ),
+    setting(
+        "HTTPS_PROXY, ALL_PROXY, NO_PROXY",
+        "as with curl; http:// proxies",
+    ),
+];
+
+/// What the program is, in one line.
+pub(super) const SUMMARY: &str = "your Aerostack Workspace as an MCP server on stdin and stdout";
+/// What it does.
+pub(super) const ABOUT: &str = "\
+An AI tool starts it; every message is forwarded to the workspace over HTTPS.
+It also bridges any other Streamable HTTP MCP server.";
+/// From nothing to a working tool.
+pub(super) const FIRST_STEPS: &[&str] = &[
+    "export AEROSTACK_WORKSPACE_URL=https://mcp.aerostack.dev/ws/your-workspace",
+    "export AEROSTACK_TOKEN=mwt_your-token",
+    "aerostack-gateway --check",
+    "aerostack-gateway --install cursor",
+    "aerostack-gateway --print-config claude-code   # a \"claude mcp add\" command",
+];
+
+impl Flag {
+    /// `-h, --help` or `--install HOST`.
+    pub(super) fn usage(&self) -> String {
+        let short = self.short.map_or("    ".to_owned(), |s| format!("{s}, "));
+        let value = self.value.map_or(String::new(), |v| format!(" {v}"));
+        format!("{short}{}{value}", self.long)
+    }
+}
+
+/// What `--help` prints: one screen of 80 by 40.
+pub fn usage() -> String {
+    let mut out = format!(
+        "aerostack-gateway: {SUMMARY}\n\n{ABOUT}\n\nUSAGE\n  aerostack-gateway [OPTIONS]\n\nOPTIONS\n"
+    );
+    for flag in FLAGS {
+        let _ = writeln!(out, "  {:<23}{}", flag.usage(), flag.help);
+    }
+    let names: Vec<&str> = hosts::HOSTS.iter().map(|host| host.name).collect();
+    let _ = writeln!(out, "  HOST: {}\n\nSETTINGS (environment)", names.join(" "));
+    for setting in SETTINGS {
+        let _ = writeln!(out, "  {:<26} {}", setting.names, setting.help);
+    }
+    out.push_str("\nFIRST STEPS\n");
+    for step in FIRST_STEPS {
+        let _ = writeln!(out, "  {step}");
+    }
+    out
+}
+
+/// The option or host that a mistyped one most likely was.
+pub(super) fn nearest(
+    word: &str,
+    names: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let typed = word.trim_start_matches('-');
+    names
+        .filter_map(|name| {
+            let known = name.trim_start_matches('-');
+            let begun = typed.len() >= 3 && known.starts_with(typed);
+            let distance = if begun { 0 } else { distance(typed, known) };
+            // A third of the letters may be wrong, and one always.
+            (distance <= (known.len() / 3).max(1)).then_some((distance, name))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// How many letters were left out, added, changed, or swapped with their neighbour (optimal string
+/// alignment).
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in right.iter().enumerate() {
+            let mut best = (last[j] + usize::from(a != b))
+                .min(last[j + 1] + 1)
+                .min(row[j] + 1);
+            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_one_screen() {
+        let usage = usage();
+        assert!(usage.lines().count() <= 40, "{usage}");
+        for line in usage.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    #[test]
+    fn mistyped_names_are_recognised() {
+        let check = |word: &str, expect: Option<&str>| {
+            let names = FLAGS.iter().map(|flag| flag.long);
+            assert_eq!(nearest(word, names), expect, "{word}");
+        };
+        check("--chekc", Some("--check"));
+        check("-check", Some("--check"));
+        check("--print", Some("--print-config"));
+        check("--printconfig", Some("--print-config"));
+        check("--instal", Some("--install"));
+        check("--vesrion", Some("--version"));
+        check("--frobnicate", None);
+        check("--x", None);
+        check("", None);
+        check("--token", None);
+    }
+}

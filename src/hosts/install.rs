@@ -1,0 +1,211 @@
+//! Writes a host's configuration: all of it or nothing, with a backup, as the file's owner had it.
+
+use super::{Host, NAME, Server, find};
+use crate::config::Source;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// Claude Code keeps its history in the same file; no configuration is longer.
+const FILE_MAX_BYTES: u64 = 64 << 20;
+/// Nobody keeps more backups.
+const BACKUPS_MAX: u32 = 10_000;
+
+/// A file as it was found.
+struct Original {
+    bytes: Vec<u8>,
+    metadata: Metadata,
+}
+
+/// Puts the server into the host's configuration and says what was changed. The error says what
+/// stands in the way; then nothing was changed.
+pub fn install(host: &Host, server: &Server, source: &dyn Source) -> Result<String, String> {
+    let path = find::file(host, source)?;
+    let shown = path.display();
+    let (target, original) = open(&path).map_err(|why| format!("{shown} {why}"))?;
+    let old = match &original {
+        Some(original) => std::str::from_utf8(&original.bytes)
+            .map_err(|_| format!("{shown} is not UTF-8 text: it was not changed"))?,
+        None => "",
+    };
+    let new = server.add_to(old, host).map_err(|why| {
+        format!(
+            "{shown} was not changed: {why}. Correct it, or paste what --print-config {} prints",
+            host.name
+        )
+    })?;
+    if new == old {
+        return Ok(format!("{shown} is already up to date.\n"));
+    }
+    // What was written must be found again: if not, the file is not what it looks like.
+    if server.add_to(&new, host).as_ref() != Ok(&new) {
+        return Err(format!(
+            "{shown} was not changed: it is written in a way that can not be edited safely. Paste what \
+             --print-config {} prints",
+            host.name
+        ));
+    }
+    let backup = match &original {
+        Some(original) => Some(back_up(&target, original)?),
+        None => None,
+    };
+    replace(&target, new.as_bytes(), original.as_ref())
+        .map_err(|why| format!("{shown} was not changed: {why}"))?;
+    let mut report = format!("{shown} ({}.{NAME})\n", host.servers.join("."));
+    let change = difference(&server.shown(old, host), &server.shown(&new, host));
+    report.push_str(match change.is_empty() {
+        true => "  only what is not shown: the token\n",
+        false => &change,
+    });
+    if let Some(backup) = backup {
+        report.push_str(&format!("The file as it was: {}\n", backup.display()));
+    }
+    let mode = original.map_or(0o600, |original| original.metadata.mode());
+    if server.holds_token && mode & 0o077 != 0 {
+        report.push_str(&format!(
+            "Others on this machine may read the token in it (mode {:o}): chmod 600, or use \
+             AEROSTACK_TOKEN_FILE\n",
+            mode & 0o777
+        ));
+    }
+    report.push_str(&format!("{}.\n", host.then));
+    Ok(report)
+}
+
+/// The real file behind a path, and what it holds, if it exists.
+fn open(path: &Path) -> Result<(PathBuf, Option<Original>), String> {
+    let target = match path.canonicalize() {
+        Ok(target) => target,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if path.is_symlink() {
+                return Err("is a symbolic link that leads nowhere".to_owned());
+            }
+            return Ok((path.to_owned(), None));
+        }
+        Err(error) => return Err(format!("can not be read: {error}")),
+    };
+    let metadata = target
+        .metadata()
+        .map_err(|error| format!("can not be read: {error}"))?;
+    if !metadata.is_file() {
+        return Err("is no regular file".to_owned());
+    }
+    if metadata.len() > FILE_MAX_BYTES {
+        return Err("is too large for a configuration".to_owned());
+    }
+    // A superuser may write to it all the same, but somebody did not want that.
+    if metadata.permissions().readonly() {
+        return Err("is read-only: it was not changed".to_owned());
+    }
+    let mut bytes = Vec::new();
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&target)
+        .and_then(|file| file.take(FILE_MAX_BYTES).read_to_end(&mut bytes))
+        .map_err(|error| format!("can not be changed: {error}"))?;
+    Ok((target, Some(Original { bytes, metadata })))
+}
+
+/// `file.bak.1`, or the first number that is free.
+fn back_up(target: &Path, original: &Original) -> Result<PathBuf, String> {
+    for number in 1..BACKUPS_MAX {
+        let backup = beside(target, "", &format!(".bak.{number}"));
+        match create(&backup, &original.bytes, Some(original)) {
+            Ok(()) => return Ok(backup),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("no backup {}: {error}", backup.display())),
+        }
+    }
+    Err(format!(
+        "{} has too many backups: remove some",
+        target.display()
+    ))
+}
+
+fn beside(target: &Path, before: &str, behind: &str) -> PathBuf {
+    let mut name = std::ffi::OsString::from(before);
+    name.push(target.file_name().unwrap_or_default());
+    name.push(behind);
+    target.with_file_name(name)
+}
+
+/// A new file beside the old one takes its place in one step: a reader sees the old text or the new.
+fn replace(target: &Path, bytes: &[u8], original: Option<&Original>) -> Result<(), String> {
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    if original.is_none() {
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    let new = beside(target, ".", &format!(".new.{}", std::process::id()));
+    let written = create(&new, bytes, original)
+        .map_err(|error| error.to_string())
+        .and_then(|()| is_unchanged(target, original))
+        .and_then(|()| fs::rename(&new, target).map_err(|error| error.to_string()));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written?;
+    // The name is on the disk, too, where the file system can promise that.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Hosts write their files while they run.
+fn is_unchanged(target: &Path, original: Option<&Original>) -> Result<(), String> {
+    let same = match original {
+        Some(original) => fs::read(target).is_ok_and(|now| now == original.bytes),
+        None => target.symlink_metadata().is_err(),
+    };
+    match same {
+        true => Ok(()),
+        false => Err("another program wrote it at the same time, try again".to_owned()),
+    }
+}
+
+/// A new file, with the owner and permissions of the original; nobody else's without one.
+fn create(path: &Path, bytes: &[u8], original: Option<&Original>) -> std::io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let filled = fill(&mut file, bytes, original);
+    if filled.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    filled
+}
+
+fn fill(file: &mut File, bytes: &[u8], original: Option<&Original>) -> std::io::Result<()> {
+    file.write_all(bytes)?;
+    if let Some(Original { metadata, .. }) = original {
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
+            fchown(&*file, Some(metadata.uid()), Some(metadata.gid()))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    }
+    file.sync_all()
+}
+
+/// The lines of an entry that went and came, without what both have at the beginning and the end.
+fn difference(old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let (old, new) = (&old[same..], &new[same..]);
+    let tail = old.iter().rev().zip(new.iter().rev());
+    let tail = tail.take_while(|(a, b)| a == b).count();
+    let mut out = String::new();
+    for (sign, lines) in [
+        ('-', &old[..old.len() - tail]),
+        ('+', &new[..new.len() - tail]),
+    ] {
+        for line in lines {
+            out.extend([sign, ' ']);
+            out.push_str(&crate::log::printable(line, 300));
+            out.push('\n');
+        }
+    }
+    out
+}
