@@ -30,6 +30,13 @@ enum Routed {
     WrongId,
 }
 
+/// A text that is no message. Its bytes come back: only now are they looked at for words.
+#[derive(Debug)]
+pub(super) struct Undelivered {
+    why: Invalid,
+    bytes: Vec<u8>,
+}
+
 impl Bridge {
     pub(super) fn head(&mut self, id: TaskId, head: ResponseHead) {
         let limits = &self.config.limits;
@@ -120,9 +127,9 @@ impl Bridge {
     }
 
     fn event(&mut self, id: TaskId, data: Vec<u8>) {
-        if let Err(invalid) = self.deliver(id, data) {
+        if let Err(Undelivered { why, .. }) = self.deliver(id, data) {
             self.log(Level::Warn, || {
-                format!("an event that is no JSON-RPC message was dropped ({invalid:?})")
+                format!("an event that is no JSON-RPC message was dropped ({why:?})")
             });
         }
     }
@@ -142,16 +149,20 @@ impl Bridge {
     }
 
     /// One JSON text of the workspace: a message or a batch of them.
-    pub(super) fn deliver(&mut self, id: TaskId, bytes: Vec<u8>) -> Result<(), Invalid> {
-        let routed = match jsonrpc::parse(&bytes)? {
-            Parsed::One(message) => self.route(id, &message),
-            Parsed::Batch(members) => {
+    pub(super) fn deliver(&mut self, id: TaskId, bytes: Vec<u8>) -> Result<(), Undelivered> {
+        let routed = match jsonrpc::parse(&bytes) {
+            Ok(Parsed::One(message)) => self.route(id, &message),
+            Ok(Parsed::Batch(members)) => {
                 for member in members {
-                    let routed = self.route(id, &jsonrpc::parse_one(member)?);
+                    let routed = match jsonrpc::parse_one(member) {
+                        Ok(message) => self.route(id, &message),
+                        Err(why) => return Err(Undelivered { why, bytes }),
+                    };
                     self.deliver_routed(id, routed, member.as_bytes().to_vec());
                 }
                 return Ok(());
             }
+            Err(why) => return Err(Undelivered { why, bytes }),
         };
         self.deliver_routed(id, routed, bytes);
         Ok(())
@@ -349,7 +360,7 @@ impl Bridge {
                         ..task
                     },
                 );
-                let (empty, words) = (body.is_empty(), first_words(&body));
+                let empty = body.is_empty();
                 let delivered = self.deliver(id, body);
                 let Some(task) = self.tasks.remove(id) else {
                     return;
@@ -358,9 +369,9 @@ impl Bridge {
                 if self.awaits(call, id) {
                     let failure = match delivered {
                         _ if empty => Failure::NoAnswer { status },
-                        Err(_) => Failure::NotMcp {
+                        Err(Undelivered { bytes, .. }) => Failure::NotMcp {
                             status,
-                            came: describe(&task, &words),
+                            came: describe(&task, &first_words(&bytes)),
                         },
                         Ok(()) if task.wrong_id => Failure::WrongId,
                         Ok(()) => Failure::NoAnswer { status },

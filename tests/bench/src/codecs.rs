@@ -27,7 +27,7 @@ struct Codec {
     run: fn(&[u8]) -> usize,
 }
 
-const CODECS: [Codec; 8] = [
+const CODECS: [Codec; 9] = [
     Codec {
         name: "lines-small",
         input: || request_lines(160),
@@ -67,6 +67,11 @@ const CODECS: [Codec; 8] = [
         name: "jsonrpc",
         input: || reply(BYTES),
         run: message,
+    },
+    Codec {
+        name: "line-out",
+        input: || reply(BYTES),
+        run: line_out,
     },
 ];
 
@@ -150,6 +155,12 @@ fn message(input: &[u8]) -> usize {
         jsonrpc::Parsed::One(message) => message.result.map_or(0, str::len),
         jsonrpc::Parsed::Batch(members) => members.len(),
     }
+}
+
+fn line_out(input: &[u8]) -> usize {
+    let mut line = input.to_vec();
+    jsonrpc::end_line(&mut line);
+    line.len()
 }
 
 /// A result of about `bytes`, as a file's text makes it.
