@@ -57,7 +57,6 @@ impl Bridge {
 
     /// "With the same id: wait 1, 2, 4 s and send again, then an error."
     fn approval_again(&mut self, id: CallId) -> bool {
-        let new_id = self.own_id();
         let Some(call) = self.calls.get_mut(id) else {
             return false;
         };
@@ -66,12 +65,9 @@ impl Bridge {
         }
         let pause = Duration::from_secs(1 << call.approval_repeats);
         call.approval_repeats += 1;
-        // "An id MUST NOT have been used before in the same session."
-        let renamed = match jsonrpc::parse(&call.message) {
-            Ok(Parsed::One(message)) => jsonrpc::with_id(&message, &new_id),
-            _ => return false,
-        };
-        (call.message, call.wire_id) = (renamed, Some(new_id));
+        if !self.rename(id) {
+            return false;
+        }
         let timer = self.after(pause, Timer::Retry(id));
         if let Some(call) = self.calls.get_mut(id) {
             call.waiting = Waiting::Retry(timer);
@@ -301,6 +297,12 @@ impl Bridge {
         if approval.calls.is_empty() {
             self.cancel_approval(watch, reason);
         }
+    }
+
+    /// A cancel and an approval crossed: nobody waits for the decision.
+    pub(super) fn withdraw_approval(&mut self, approval_id: &str) {
+        let params = approval_params(approval_id, Some("the host cancelled the request"), None);
+        self.ask_workspace(Asker::Nobody, "aerostack/approvals/cancel", &params);
     }
 
     pub(super) fn cancel_approval(&mut self, watch: WatchId, reason: &str) {

@@ -6,7 +6,7 @@ use super::ids::{CallId, Era, TaskId};
 use super::task::{Purpose, Sink, Task};
 use crate::failure::Failure;
 use crate::log::Level;
-use crate::proto::aerostack::APPROVAL_NEEDED;
+use crate::proto::aerostack::{APPROVAL_NEEDED, ApprovalNeeded};
 use crate::proto::http::response::{Content, ResponseHead};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Parsed};
 use crate::proto::sse::EventStream;
@@ -24,6 +24,8 @@ enum Routed {
         exact: bool,
         error: Option<i64>,
     },
+    /// An approval that a request wants which its host took back.
+    Unwanted(String),
     /// Not for anybody.
     Drop(&'static str),
     /// An answer whose id is that of no request here.
@@ -200,6 +202,11 @@ impl Bridge {
                     (Some(came), None) => self.calls.on_wire(came),
                 };
                 let Some(call) = call else {
+                    if let Some(needed) = message.error.and_then(ApprovalNeeded::of_error)
+                        && error == Some(APPROVAL_NEEDED)
+                    {
+                        return Routed::Unwanted(needed.approval_id);
+                    }
                     let open = asked.is_some_and(|call| self.calls.get(call).is_some());
                     return if open {
                         Routed::WrongId
@@ -223,6 +230,7 @@ impl Bridge {
         }
         match routed {
             Routed::Forward => self.write_line(bytes),
+            Routed::Unwanted(approval) => self.withdraw_approval(&approval),
             Routed::Drop(what) => self.log(Level::Warn, || format!("{what} was dropped")),
             Routed::WrongId => self.log(Level::Warn, || {
                 "an answer with another request's id was dropped".to_owned()

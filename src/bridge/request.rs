@@ -120,9 +120,3 @@ fn write_last_event_id(head: &mut RequestHead, id: Option<&str>) {
         head.header("Last-Event-ID", id);
     }
 }
-
-/// A POST's own headers (H2).
-fn write_content_types(head: &mut RequestHead) {
-    head.header("Accept", ACCEPT_BOTH);
-    head.header("Content-Type", "application/json");
-}

@@ -7,7 +7,7 @@ use super::task::{Lane, Notice, NoticeKind, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
 use crate::config::Token;
-use crate::failure::{Failure, Refusal, quote_body};
+use crate::failure::{Executed, Failure, Refusal, quote_body};
 use crate::log::Level;
 use crate::proto::http::response::{ResponseHead, RetryAfter};
 use crate::proto::jsonrpc::{self, Parsed};
@@ -277,6 +277,9 @@ impl Bridge {
         call.ran = call.ran.max(failure.executed());
         let base = Duration::from_millis(100) * (1 << call.retries);
         let label = call.label();
+        if failure.executed() == Executed::Unknown && &*call.method != "initialize" {
+            self.rename(id);
+        }
         let delay = self.random.around(base, 4).max(hint.unwrap_or_default());
         let timer = self.after(delay, Timer::Retry(id));
         let call = self.calls.get_mut(id).expect("still there");
@@ -284,6 +287,21 @@ impl Bridge {
         self.log(Level::Debug, || {
             format!("{label} is repeated in {} ms", delay.as_millis())
         });
+    }
+
+    /// Gives a request a new id on the wire: "the request ID MUST NOT have been previously used by the
+    /// requestor within the same session". False if its message is none.
+    pub(super) fn rename(&mut self, id: CallId) -> bool {
+        let new_id = self.own_id();
+        let Some(call) = self.calls.get_mut(id) else {
+            return false;
+        };
+        let Ok(Parsed::One(message)) = jsonrpc::parse(&call.message) else {
+            return false;
+        };
+        call.message = jsonrpc::with_id(&message, &new_id);
+        call.wire_id = Some(new_id);
+        true
     }
 
     /// Answers a request with what went wrong.
