@@ -145,12 +145,12 @@ pub fn usage() -> String {
         "aerostack-gateway: {SUMMARY}\n\n{ABOUT}\n\nUSAGE\n  aerostack-gateway [OPTIONS]\n\nOPTIONS\n"
     );
     for flag in FLAGS {
-        let _ = writeln!(out, "  {:<23}{}", flag.usage(), flag.help);
+        let _ = writeln!(out, "  {:<25}{}", flag.usage(), flag.help);
     }
     let names: Vec<&str> = hosts::HOSTS.iter().map(|host| host.name).collect();
     let _ = writeln!(out, "  HOST: {}\n\nSETTINGS (environment)", names.join(" "));
     for setting in SETTINGS {
-        let _ = writeln!(out, "  {:<26} {}", setting.names, setting.help);
+        let _ = writeln!(out, "  {:<25}  {}", setting.names, setting.help);
     }
     out.push_str("\nFIRST STEPS\n");
     for step in FIRST_STEPS {

@@ -90,6 +90,8 @@ pub(super) fn get<'a>(
         start = found.map_or(start, |member| member.start);
         node = found.map(|member| &member.value);
     }
+    // With its indentation, as it is to be shown.
+    let start = text[..start].trim_end_matches([' ', '\t']).len();
     Ok(node.map(|node| &text[start..node.span.end]))
 }
 

@@ -23,14 +23,19 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn http() -> Self {
-        Self::start(false)
+        Self::start(false, None)
     }
 
     pub(crate) fn https() -> Self {
-        Self::start(true)
+        Self::start(true, None)
     }
 
-    fn start(secure: bool) -> Self {
+    /// Over TLS under this name, which no resolver of this machine knows.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::start(true, Some(name))
+    }
+
+    fn start(secure: bool, name: Option<&str>) -> Self {
         let dir = Dir::new();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -57,10 +62,14 @@ impl Workspace {
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let scheme = if secure { "https" } else { "http" };
-        let origin = format!("{scheme}://{address}");
+        let origin = match name {
+            Some(name) => format!("{scheme}://{name}:{}", address.port()),
+            None => format!("{scheme}://{address}"),
+        };
         state.origin.set(origin.clone()).expect("set once");
         let ca = dir.path().join("ca.pem");
-        let config = secure.then(|| tls::server_config(address.ip(), &ca).expect("a certificate"));
+        let config = || tls::server_config(address.ip(), name, &ca).expect("a certificate");
+        let config = secure.then(config);
         let router = routes::workspace(&state);
         runtime.spawn(listen::serve(listener, config, router, state.clone()));
         Self {

@@ -28,6 +28,9 @@ pub struct Args {
     /// The workspace's name in its URL.
     #[arg(long, default_value = "demo")]
     pub slug: String,
+    /// The host name in the URL and the certificate, for those who reach us by one.
+    #[arg(long)]
+    pub name: Option<String>,
     /// Keep the audit log and the CA file in this directory.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

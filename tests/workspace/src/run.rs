@@ -37,14 +37,22 @@ pub async fn run(args: Args) -> Result<(), String> {
         .map_err(|e| format!("{}: {e}", args.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let scheme = if args.http { "http" } else { "https" };
-    workspace.origin.set(format!("{scheme}://{address}")).ok();
+    let origin = match &args.name {
+        Some(name) => format!("{scheme}://{name}:{}", address.port()),
+        None => format!("{scheme}://{address}"),
+    };
+    workspace.origin.set(origin).ok();
 
     let ca_file = (!args.http).then(|| match &args.data {
         Some(dir) => dir.join("ca.pem"),
         None => tls::default_ca_file(address.port()),
     });
     let tls = match &ca_file {
-        Some(file) => Some(tls::server_config(address.ip(), file)?),
+        Some(file) => Some(tls::server_config(
+            address.ip(),
+            args.name.as_deref(),
+            file,
+        )?),
         None => None,
     };
     let admin = if args.admin {

@@ -10,12 +10,21 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Makes a CA and a certificate for loopback and `address`, and writes the CA's certificate to `ca_file`.
-pub fn server_config(address: IpAddr, ca_file: &Path) -> Result<Arc<ServerConfig>, String> {
-    make(address, ca_file).map_err(|e| e.to_string())
+/// Makes a CA and a certificate for loopback, `address` and `name`, and writes the CA's certificate to
+/// `ca_file`.
+pub fn server_config(
+    address: IpAddr,
+    name: Option<&str>,
+    ca_file: &Path,
+) -> Result<Arc<ServerConfig>, String> {
+    make(address, name, ca_file).map_err(|e| e.to_string())
 }
 
-fn make(address: IpAddr, ca_file: &Path) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+fn make(
+    address: IpAddr,
+    name: Option<&str>,
+    ca_file: &Path,
+) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -25,7 +34,8 @@ fn make(address: IpAddr, ca_file: &Path) -> Result<Arc<ServerConfig>, Box<dyn st
     let ca_certificate = ca.self_signed(&ca_key)?;
     std::fs::write(ca_file, ca_certificate.pem())?;
 
-    let mut leaf = CertificateParams::new(vec!["localhost".to_owned()])?;
+    let names = ["localhost"].into_iter().chain(name).map(str::to_owned);
+    let mut leaf = CertificateParams::new(names.collect::<Vec<_>>())?;
     leaf.distinguished_name
         .push(DnType::CommonName, "aerostack-workspace");
     leaf.subject_alt_names
