@@ -21,11 +21,20 @@ impl Bridge {
         let control = !matches!(task.purpose, Purpose::Request(_)) || !self.is_hosts(&task);
         let id = self.tasks.insert(task);
         if control && lane != Lane::Stream {
-            let timer = self.after(self.config.limits.control_timeout, Timer::Task(id));
-            self.tasks.get_mut(id).expect("just inserted").timer = Some(timer);
+            self.limit(id);
         }
         self.enqueue(id, lane, fresh);
         id
+    }
+
+    /// From now on an exchange has the time of the gateway's own requests.
+    pub(super) fn limit(&mut self, id: TaskId) {
+        let timer = self.after(self.config.limits.control_timeout, Timer::Task(id));
+        let old = self
+            .tasks
+            .get_mut(id)
+            .and_then(|task| task.timer.replace(timer));
+        self.disarm(old);
     }
 
     /// Waits for a connection to the workspace, or has one made to another origin.

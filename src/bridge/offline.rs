@@ -80,6 +80,10 @@ impl Bridge {
         };
         let (host_id, message) = (call.id.clone(), call.message.clone());
         let under_way = !matches!(call.waiting, Waiting::Nothing);
+        let exchange = match call.waiting {
+            Waiting::Exchange(task) => Some(task),
+            _ => None,
+        };
         self.log(Level::Warn, || {
             format!("started without the workspace: {reason}")
         });
@@ -93,6 +97,10 @@ impl Bridge {
         if under_way {
             self.calls.disown(id, Asker::Reopening);
             self.session.phase = Phase::Reopening;
+            // The host's request had all the time of the world; now it is ours.
+            if let Some(task) = exchange {
+                self.limit(task);
+            }
         } else {
             self.forget_call(id);
             self.session.phase = Phase::Lost;
@@ -262,5 +270,108 @@ impl Bridge {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::{Input, Now, Output};
+    use crate::config::{Config, Limits, Source};
+    use crate::proto::transport::{ConnId, Established};
+    use std::time::Instant;
+
+    struct Settings;
+
+    impl Source for Settings {
+        fn variable(&self, name: &str) -> Option<String> {
+            let value = match name {
+                "AEROSTACK_WORKSPACE_URL" => "http://127.0.0.1/ws/x",
+                "AEROSTACK_TOKEN" => "mwt_x",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        }
+
+        fn file(&self, _: &str) -> Result<String, String> {
+            Err("none".to_owned())
+        }
+    }
+
+    /// A workspace that takes connections and says nothing on the first of them.
+    struct Silence {
+        bridge: Bridge,
+        now: Now,
+        said: String,
+        opened: Vec<ConnId>,
+    }
+
+    impl Silence {
+        fn feed(&mut self, input: Input<'_>) {
+            self.bridge.handle_input(input, self.now);
+            while let Some(output) = self.bridge.poll_output() {
+                match output {
+                    Output::Stdout(line) => self.said.push_str(&String::from_utf8_lossy(&line)),
+                    Output::Connect(conn, _) => {
+                        let established = Input::Connected(conn, Established::default());
+                        self.opened.push(conn);
+                        self.bridge.handle_input(established, self.now);
+                    }
+                    Output::Transmit(conn, _) => {
+                        self.bridge.handle_input(Input::Sent(conn), self.now);
+                    }
+                    _ => {}
+                }
+            }
+        }
+
+        fn wait(&mut self, until: impl Fn(&Self) -> bool) {
+            while !until(self) {
+                let at = self.bridge.poll_timeout().expect("something is awaited");
+                self.now.wall_ms += (at - self.now.mono).as_millis() as u64;
+                self.now.mono = at;
+                self.feed(Input::Timeout);
+            }
+        }
+    }
+
+    /// An `initialize` that was taken and never answered does not keep the workspace away for ever.
+    #[test]
+    fn an_initialize_without_any_answer_is_given_up() {
+        let mono = Instant::now();
+        let now = Now { mono, wall_ms: 0 };
+        let config = Config::read(&Settings, Limits::default()).expect("valid");
+        let bridge = Bridge::new(config, 1, now);
+        let (said, opened) = (String::new(), Vec::new());
+        let mut silence = Silence {
+            bridge,
+            now,
+            said,
+            opened,
+        };
+        silence.feed(Input::Stdin(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":\"2025-06-18\"}}\n"));
+        silence.wait(|silence| !silence.said.is_empty());
+        assert!(silence.said.contains("not reachable yet"));
+        assert_eq!(silence.now.mono - mono, Duration::from_secs(3));
+        silence.wait(|silence| silence.opened.len() > 1);
+        assert!(silence.now.mono - mono < Duration::from_secs(60));
+        let body = b"{\"jsonrpc\":\"2.0\",\"id\":\"ID\",\"result\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{}}}";
+        let (first, second) = (silence.opened[0], silence.opened[1]);
+        assert_ne!(first, second);
+        let id = silence.bridge.calls.ids()[0];
+        let id = silence
+            .bridge
+            .calls
+            .get(id)
+            .expect("it is asked")
+            .id
+            .clone();
+        let body = String::from_utf8_lossy(body).replace("\"ID\"", &id);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
+        let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+        silence.feed(Input::Received(second, answer.as_bytes()));
+        let accepted = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+        silence.feed(Input::Received(second, accepted));
+        assert!(silence.said.contains("notifications/tools/list_changed"));
     }
 }

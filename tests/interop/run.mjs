@@ -9,6 +9,7 @@
 // | conformance-client | raw lines → gateway → the official conformance suite's servers               |
 // | conformance-server | the official conformance suite → HTTP front → gateway → a server             |
 // | python             | PyPI `mcp` clients → gateway → PyPI `mcp` servers and server-everything      |
+// | approvals          | SDK v1 client → gateway → reference workspace → server-everything, gated     |
 //
 // Prints `ok` or `not ok` for each check and ends with 'N passed, N failed'.
 import { parseArgs } from 'node:util';
@@ -16,7 +17,7 @@ import { binary } from './harness/gateway.mjs';
 import { Leg, within } from './harness/leg.mjs';
 import { stopAll } from './harness/process.mjs';
 
-const legs = ['sdk', 'sdk-v2', 'conformance-client', 'conformance-server', 'python'];
+const legs = ['sdk', 'sdk-v2', 'conformance-client', 'conformance-server', 'python', 'approvals'];
 
 const { values } = parseArgs({
   options: { leg: { type: 'string', multiple: true }, only: { type: 'string' } },
