@@ -59,7 +59,7 @@ const CHAPTERS: &[&str] = &[
 ];
 
 /// Which modules of ours a part of the program may name.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("proto/", &["proto"]),
     ("log.rs", &["proto"]),
     ("failure.rs", &["log", "proto"]),
