@@ -5,9 +5,9 @@ mod common;
 use aerostack_workspace::push::SocketOrder;
 use common::{
     Gateway, INITIALIZE, INITIALIZED, Line, RawServer, Setup, Workspace, call, json_reply, modern,
-    reply, request,
+    reply,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TOOL: &str = "aerostack__agent_chat";
 const READ: &str = r#"{"action":"read"}"#;
@@ -449,57 +449,4 @@ fn what_is_not_offered_says_so() {
         ended.stderr
     );
     assert_eq!(spy.connections(), 0);
-}
-
-/// Both tools are listed, whatever the workspace has.
-#[test]
-fn the_tools_are_listed_even_alone() {
-    let workspace = workspace();
-    workspace.set(json!({"no_tools": true}));
-    let mut gateway = connected(&workspace);
-    let mut names = |request: &str| -> Vec<Value> {
-        let tools = gateway.ask(request).at("/result/tools");
-        tools
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|tool| tool["name"].clone())
-            .collect()
-    };
-    let both = json!(["aerostack__local_guardian", TOOL]);
-    assert_eq!(json!(names(&request("1", "tools/list"))), both);
-    assert_eq!(json!(names(&modern("2", "tools/list", ""))), both);
-    gateway.finish().code(0);
-    // On the first page only.
-    workspace.set(json!({"no_tools": false, "page_size": 5}));
-    let mut gateway = connected(&workspace);
-    let (mut cursor, mut pages, mut all) = (None, 0, Vec::new());
-    loop {
-        let params = match &cursor {
-            None => "{}".to_owned(),
-            Some(cursor) => format!("{{\"cursor\":{cursor}}}"),
-        };
-        let page = gateway.ask(&format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{params}}}"#
-        ));
-        for tool in page.at("/result/tools").as_array().expect("a list") {
-            all.push((pages, tool["name"].as_str().expect("a name").to_owned()));
-        }
-        pages += 1;
-        cursor = page.json()["result"]
-            .get("nextCursor")
-            .map(Value::to_string);
-        if cursor.is_none() {
-            break;
-        }
-    }
-    let ours: Vec<_> = all
-        .iter()
-        .filter(|(_, name)| name.starts_with("aerostack__"))
-        .collect();
-    assert!(
-        pages > 2 && ours.len() == 2 && ours.iter().all(|(page, _)| *page == 0),
-        "{all:?}"
-    );
-    gateway.finish().code(0);
 }

@@ -419,3 +419,56 @@ fn a_tool_of_the_same_name_is_hidden() {
     let ended = gateway.finish().code(0);
     assert!(ended.stderr.contains("hidden"), "{}", ended.stderr);
 }
+
+/// Both tools are listed, whatever the workspace has.
+#[test]
+fn the_tools_are_listed_even_alone() {
+    let workspace = workspace();
+    workspace.set(json!({"no_tools": true}));
+    let mut gateway = connected(&workspace);
+    let mut names = |request: &str| -> Vec<Value> {
+        let tools = gateway.ask(request).at("/result/tools");
+        tools
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|tool| tool["name"].clone())
+            .collect()
+    };
+    let both = json!([TOOL, "aerostack__agent_chat"]);
+    assert_eq!(json!(names(&request("1", "tools/list"))), both);
+    assert_eq!(json!(names(&modern("2", "tools/list", ""))), both);
+    gateway.finish().code(0);
+    // On the first page only.
+    workspace.set(json!({"no_tools": false, "page_size": 5}));
+    let mut gateway = connected(&workspace);
+    let (mut cursor, mut pages, mut all) = (None, 0, Vec::new());
+    loop {
+        let params = match &cursor {
+            None => "{}".to_owned(),
+            Some(cursor) => format!("{{\"cursor\":{cursor}}}"),
+        };
+        let page = gateway.ask(&format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{params}}}"#
+        ));
+        for tool in page.at("/result/tools").as_array().expect("a list") {
+            all.push((pages, tool["name"].as_str().expect("a name").to_owned()));
+        }
+        pages += 1;
+        cursor = page.json()["result"]
+            .get("nextCursor")
+            .map(Value::to_string);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let ours: Vec<_> = all
+        .iter()
+        .filter(|(_, name)| name.starts_with("aerostack__"))
+        .collect();
+    assert!(
+        pages > 2 && ours.len() == 2 && ours.iter().all(|(page, _)| *page == 0),
+        "{all:?}"
+    );
+    gateway.finish().code(0);
+}

@@ -343,3 +343,19 @@ fn an_outcome_beyond_the_sockets_limit_is_polled() {
     assert_eq!(succeeded(&gateway.ask(&call("1", "any", ECHO))), "polled");
     gateway.finish().code(0);
 }
+
+/// Two calls are told to wait for the same approval: without the promise of one execution it is used
+/// for one of them.
+#[test]
+fn an_approval_is_used_for_one_call() {
+    let script = Script::one(Vec::new(), r#"{"approval_id":"apr_1","status":"approved"}"#);
+    let mut gateway = script.gateway();
+    gateway.send(&call("1", "any", ECHO));
+    gateway.send(&call("2", "any", ECHO));
+    let answers = ["1", "2"].map(|id| gateway.answer(id).text());
+    let retries = script.calls();
+    let retries = retries.iter().filter(|body| body.contains("approval_id"));
+    let used = answers.iter().filter(|text| *text == "hello").count();
+    assert_eq!(retries.count(), used, "{answers:?}");
+    gateway.finish().code(0);
+}
