@@ -477,6 +477,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxys_troubles_are_not_the_workspaces() {
+        let check = |cause: CloseCause, part: &str| {
+            let words =
+                Failure::Connect(close(cause, Phase::Proxy, false)).words("https://w.example");
+            assert!(words.contains("proxy") && words.contains(part), "{words}");
+            assert!(words.contains("HTTPS_PROXY"), "{words}");
+        };
+        check(CloseCause::Io(ErrorKind::ConnectionRefused), "refused");
+        check(
+            CloseCause::Io(ErrorKind::ConnectionReset),
+            "connection reset",
+        );
+        check(
+            CloseCause::NotFound("no such name".to_owned()),
+            "no such name",
+        );
+        check(CloseCause::TimedOut, "in time");
+        check(CloseCause::Eof, "closed the connection");
+        check(CloseCause::ProxyStatus(407), "credentials");
+        check(CloseCause::ProxyStatus(403), "HTTP 403");
+        check(CloseCause::ProxyProtocol, "like an HTTP proxy");
+    }
+
+    #[test]
     fn data_is_json_with_the_contracts_members() {
         let failure = Failure::Status(Refusal {
             status: 429,

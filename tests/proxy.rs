@@ -158,6 +158,15 @@ fn through() {
         "it was pushed"
     );
     gateway.finish().code(0);
+    // The diagnosis takes the same way, and says so.
+    let check = Setup::whole(&workspace)
+        .env("HTTPS_PROXY", &squid.url(&format!("{PASSWORD}@")))
+        .args(&["--check"])
+        .spawn();
+    let report = prose(check);
+    let via = format!("Via proxy http://127.0.0.1:{} (HTTPS_PROXY)", squid.port);
+    assert!(report.contains(&via), "{report}");
+    assert!(report.contains("All checks passed"), "{report}");
     // The proxy's own refusal: it knows no such name.
     let other = Workspace::named("unknown.test");
     fails(
@@ -171,8 +180,19 @@ fn through() {
         .env("NO_PROXY", ".test")
         .args(&["--check"])
         .spawn();
-    let ended = direct.wait();
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let report = prose(direct);
+    assert!(
+        report.contains("was not found") && !report.contains("Via"),
+        "{report}"
+    );
+}
+
+/// What a gateway that is no bridge prints until it ends.
+fn prose(mut gateway: Gateway) -> String {
+    let stdout = std::fs::File::from(gateway.take_stdout());
+    let report = std::io::read_to_string(stdout).expect("UTF-8");
+    gateway.wait();
+    report
 }
 
 fn credentials() {

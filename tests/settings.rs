@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{RawServer, Setup, TOKEN, json_reply, program};
+use common::{INITIALIZE, RawServer, Setup, TOKEN, Workspace, json_reply, program, reply};
 use std::process::Command;
 
 const URL: &str = "https://mcp.example.com/ws/demo";
@@ -206,15 +206,44 @@ fn proxies_that_can_not_be_used() {
     );
 }
 
-/// A trailing slash is how people write URLs: taken as it is, asked for as it is.
+/// People paste a workspace's URL with a slash behind it: it works, and it is said once. Of plain
+/// servers nobody knows what they want: they are asked for what was given.
 #[test]
-fn url_with_a_trailing_slash_works() {
-    let server = RawServer::http(|request| json_reply(request, "{}"));
+fn url_with_a_trailing_slash() {
+    let workspace = Workspace::http();
+    let mut gateway = Setup::url(&format!("{}/", workspace.url)).spawn();
+    gateway.initialize();
+    let log = gateway.finish().code(0).stderr;
+    assert_eq!(log.matches("ends with a slash").count(), 1, "{log}");
+    let server = RawServer::http(|request| match request.target() {
+        "POST /mcp/" => json_reply(request, "{}"),
+        _ => reply("404 Not Found", "", ""),
+    });
     let mut gateway = Setup::url(&format!("{}/", server.url())).spawn();
     gateway.initialize();
-    gateway.close_stdin();
-    let ended = gateway.wait();
-    assert!(ended.status.success(), "{}", ended.stderr);
+    gateway.finish().code(0);
+}
+
+/// Only the server can tell: its refusal is put into words.
+#[test]
+fn url_with_a_wrong_path() {
+    let workspace = Workspace::http();
+    for (wrong, words) in [
+        (
+            "/ws/nobodys",
+            "there is no workspace at this URL (HTTP 404)",
+        ),
+        ("/mcp", "the path is usually /ws/<your-workspace>"),
+        ("/", "does not take MCP requests here (HTTP 405)"),
+    ] {
+        let url = workspace.url.replace("/ws/demo", wrong);
+        let mut gateway = Setup::url(&url).spawn();
+        gateway.send(INITIALIZE);
+        let error = gateway.answer("\"init\"").error();
+        assert!(error.contains(words), "{error}");
+        assert!(error.contains("AEROSTACK_WORKSPACE_URL"), "{error}");
+        gateway.finish().code(0);
+    }
 }
 
 /// Other servers have tokens of other kinds: it works, and it is said once.

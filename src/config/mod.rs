@@ -239,7 +239,19 @@ fn workspace_url(
             endpoint.host()
         ));
     }
-    Ok(endpoint)
+    Ok(without_last_slash(endpoint, warnings))
+}
+
+/// `…/ws/slug/` is how people paste a workspace's URL, and no workspace has it. Of other servers we
+/// do not know that.
+fn without_last_slash(endpoint: Endpoint, warnings: &mut Vec<String>) -> Endpoint {
+    let path = endpoint.target().strip_suffix('/');
+    let workspace = path.filter(|path| path.rsplit('/').nth(1) == Some("ws"));
+    let Some(path) = workspace.filter(|path| !path.contains('?')) else {
+        return endpoint;
+    };
+    warnings.push(format!("{URL} ends with a slash, which is left out"));
+    endpoint.with_target(path)
 }
 
 fn read_token(

@@ -123,3 +123,22 @@ fn plain_servers_need_no_token_and_http_only_on_loopback() {
     .expect("valid");
     assert_eq!(config.warnings.len(), 2);
 }
+
+#[test]
+fn the_slash_behind_a_workspace_is_left_out() {
+    let check = |url: &'static str, expect: &str, warnings: usize| {
+        let config = read(&[("AEROSTACK_WORKSPACE_URL", url), TOKEN_OK]).expect(url);
+        assert_eq!(config.endpoint.url(), expect);
+        assert_eq!(config.warnings.len(), warnings, "{url}");
+    };
+    check("https://h/ws/x/", "https://h/ws/x", 1);
+    check(
+        "https://h/api/gateway/ws/x/",
+        "https://h/api/gateway/ws/x",
+        1,
+    );
+    check("https://h/ws/x", "https://h/ws/x", 0);
+    check("https://h/mcp/", "https://h/mcp/", 0);
+    check("https://h/ws/x?y=/", "https://h/ws/x?y=/", 0);
+    check("https://h/", "https://h/", 0);
+}

@@ -224,7 +224,7 @@ impl<'a> Parser<'a> {
 
     /// A name without quotes.
     fn name(&mut self) -> Result<String, EditError> {
-        let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+        let part = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || matches!(c, '_' | '$');
         let len = self.rest().find(|c| !part(c)).unwrap_or(0);
         if len == 0 {
             return self.fail("a name or } is missing");
