@@ -8,7 +8,9 @@ use super::roots::{ExtraRoots, RootsUnusable, Verifier};
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::TlsFailure;
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::sign::SigningKey;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, PeerIncompatible,
 };
@@ -81,7 +83,12 @@ impl Tls {
         if let Some(config) = &self.config {
             return Ok(config.clone());
         }
-        let provider = rustls::crypto::ring::default_provider();
+        // Nothing here signs: without a provider of private keys the linker leaves RSA, ECDSA and
+        // Ed25519 signing out.
+        let provider = CryptoProvider {
+            key_provider: &NoKeys,
+            ..rustls::crypto::ring::default_provider()
+        };
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Verifier::new(algorithms, self.settings.extra_roots.clone());
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -94,6 +101,16 @@ impl Tls {
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         config.enable_early_data = false;
         Ok(self.config.insert(Arc::new(config)).clone())
+    }
+}
+
+/// Takes the place of ring's private keys: there are no client certificates.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        Err(Error::General("private keys are not used".to_owned()))
     }
 }
 
