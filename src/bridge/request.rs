@@ -110,6 +110,11 @@ impl Bridge {
     }
 }
 
+fn write_content_types(head: &mut RequestHead) {
+    head.header("Accept", ACCEPT_BOTH)
+        .header("Content-Type", "application/json");
+}
+
 fn write_last_event_id(head: &mut RequestHead, id: Option<&str>) {
     if let Some(id) = id.filter(|id| is_header_value(id.as_bytes())) {
         head.header("Last-Event-ID", id);

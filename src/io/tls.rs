@@ -4,13 +4,12 @@
 //! https connection. It must never offer early data: a request that an attacker can replay is no
 //! request that leaves once.
 
+use super::provider::provider;
 use super::roots::{ExtraRoots, RootsUnusable, Verifier};
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::TlsFailure;
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, KeyProvider};
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::sign::SigningKey;
+use rustls::pki_types::ServerName;
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, PeerIncompatible,
 };
@@ -83,12 +82,7 @@ impl Tls {
         if let Some(config) = &self.config {
             return Ok(config.clone());
         }
-        // Nothing here signs: without a provider of private keys the linker leaves RSA, ECDSA and
-        // Ed25519 signing out.
-        let provider = CryptoProvider {
-            key_provider: &NoKeys,
-            ..rustls::crypto::ring::default_provider()
-        };
+        let provider = provider();
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Verifier::new(algorithms, self.settings.extra_roots.clone());
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -101,16 +95,6 @@ impl Tls {
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
         config.enable_early_data = false;
         Ok(self.config.insert(Arc::new(config)).clone())
-    }
-}
-
-/// Takes the place of ring's private keys: there are no client certificates.
-#[derive(Debug)]
-struct NoKeys;
-
-impl KeyProvider for NoKeys {
-    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        Err(Error::General("private keys are not used".to_owned()))
     }
 }
 
