@@ -17,6 +17,7 @@ mod dial;
 mod environment;
 mod fd;
 mod link;
+mod provider;
 mod proxy;
 mod queue;
 mod reactor;

@@ -4,6 +4,7 @@
 //! https connection. It must never offer early data: a request that an attacker can replay is no
 //! request that leaves once.
 
+use super::provider::provider;
 use super::roots::{ExtraRoots, RootsUnusable, Verifier};
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::TlsFailure;
@@ -81,7 +82,7 @@ impl Tls {
         if let Some(config) = &self.config {
             return Ok(config.clone());
         }
-        let provider = rustls::crypto::ring::default_provider();
+        let provider = provider();
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Verifier::new(algorithms, self.settings.extra_roots.clone());
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
