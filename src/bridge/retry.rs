@@ -327,6 +327,11 @@ impl Bridge {
                 self.start_offline(id, failure.words(&origin));
             }
             Asker::Host(_) => {
+                if let Some(approved) = call.approved.clone()
+                    && failure.executed().max(call.ran) == Executed::No
+                {
+                    self.approvals.restore(&approved);
+                }
                 let message = failure.message(&label, &origin, call.ran);
                 let answer = jsonrpc::error(
                     &call.id,
