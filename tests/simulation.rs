@@ -11,8 +11,18 @@
 //! scenarios  one rule each, directed
 //! ```
 
+#[path = "simulation/applicant.rs"]
+mod applicant;
 #[path = "simulation/chaos.rs"]
 mod chaos;
+#[path = "simulation/consent.rs"]
+mod consent;
+#[path = "simulation/consents.rs"]
+mod consents;
+#[path = "simulation/frames.rs"]
+mod frames;
+#[path = "simulation/gates.rs"]
+mod gates;
 #[path = "simulation/host.rs"]
 mod host;
 #[path = "simulation/judge.rs"]
@@ -32,7 +42,7 @@ mod workspace;
 #[path = "simulation/world.rs"]
 mod world;
 
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 128;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -66,5 +76,25 @@ fn every_odd_seed_keeps_the_promises() {
 fn the_same_seed_gives_the_same_run() {
     for seed in 0..8 {
         assert_eq!(storm::run(seed), storm::run(seed), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_approval_is_kept() {
+    if let Some(seed) = variable("AEROSTACK_SIM_SEED") {
+        consents::run(seed);
+        return;
+    }
+    let mut total = gates::Tally::default();
+    for seed in 0..variable("AEROSTACK_SIM_SEEDS").unwrap_or(SEEDS) {
+        let (_, tally) = consents::run(seed);
+        total.approvals += tally.approvals;
+        total.decided += tally.decided;
+        total.executed += tally.executed;
+    }
+    assert!(total.executed > 0 && total.executed <= total.approvals);
+    #[allow(clippy::print_stdout, reason = "what a long run is worth")]
+    {
+        println!("{total:?}");
     }
 }

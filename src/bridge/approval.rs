@@ -11,7 +11,8 @@
 //!   the token stays with its workspace. It travels in the Authorization header only.
 //! - Neither host nor approver can forge `_meta["dev.aerostack/approval_id"]`, and an edit can not
 //!   turn a call into one of another tool.
-//! - A retry leaves once, unless the workspace promised at most one execution for each approval.
+//! - A retry leaves once, unless the workspace promised at most one execution for each approval; no
+//!   other call leaves under the same approval.
 //! - A detached approval executes nothing until the host repeats the same call, byte for byte.
 //! - Messages, sockets, polls and detached approvals are bounded; a flood costs time, not memory.
 //! - Reviewer's text reaches logs only without control characters, and the agent only as text.
@@ -19,8 +20,11 @@
 use super::ids::{CallId, Era, WatchId};
 use super::timer::TimerId;
 use crate::proto::aerostack::ApprovalState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
+
+/// How many used approvals are remembered.
+const SPENT_MAX: usize = 1_024;
 
 /// Where an approval stands.
 #[derive(Debug)]
@@ -59,6 +63,8 @@ pub(super) struct Approval {
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
     approvals: BTreeMap<WatchId, Approval>,
+    /// Under these a request has left: without `at_most_once` no other may.
+    spent: VecDeque<Box<str>>,
 }
 
 impl Approvals {
@@ -101,6 +107,24 @@ impl Approvals {
         self.approvals
             .values()
             .any(|approval| approval.calls.is_empty())
+    }
+
+    /// A request leaves under this approval.
+    pub(super) fn spend(&mut self, id: &str) {
+        self.restore(id);
+        self.spent.push_back(id.into());
+        if self.spent.len() > SPENT_MAX {
+            self.spent.pop_front();
+        }
+    }
+
+    /// It is proved that it was not executed.
+    pub(super) fn restore(&mut self, id: &str) {
+        self.spent.retain(|spent| &**spent != id);
+    }
+
+    pub(super) fn is_spent(&self, id: &str) -> bool {
+        self.spent.iter().any(|spent| &**spent == id)
     }
 
     pub(super) fn ids(&self) -> Vec<WatchId> {

@@ -44,6 +44,12 @@ impl Bridge {
         if call.approved.as_deref() == Some(&*needed.approval_id) {
             return self.approval_again(id);
         }
+        // Another call has used it: what it allowed would run twice.
+        let spent = call.is_hosts() && self.approvals.is_spent(&needed.approval_id);
+        if spent && !self.workspace.at_most_once {
+            self.decline_used(id);
+            return true;
+        }
         if call.approval_rounds >= ROUNDS_MAX {
             return false;
         }
@@ -61,6 +67,9 @@ impl Bridge {
             return false;
         };
         if call.approval_repeats >= REPEATS_MAX {
+            if let Some(approved) = call.approved.clone() {
+                self.approvals.restore(&approved);
+            }
             return false;
         }
         let pause = Duration::from_secs(1 << call.approval_repeats);
@@ -301,6 +310,10 @@ impl Bridge {
 
     /// A cancel and an approval crossed: nobody waits for the decision.
     pub(super) fn withdraw_approval(&mut self, approval_id: &str) {
+        // An equal call may wait for the same one, or have used it.
+        if self.approvals.by_id(approval_id).is_some() || self.approvals.is_spent(approval_id) {
+            return;
+        }
         let params = approval_params(approval_id, Some("the host cancelled the request"), None);
         self.ask_workspace(Asker::Nobody, "aerostack/approvals/cancel", &params);
     }

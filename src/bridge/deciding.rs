@@ -3,7 +3,7 @@
 use super::Bridge;
 use super::approval::{Approval, Phase};
 use super::approving::tool_text;
-use super::call::{Asker, Waiting};
+use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, WatchId};
 use crate::log::{Level, printable};
 use crate::proto::aerostack::{APPROVAL_META, ApprovalState, Decision, Outcome};
@@ -91,13 +91,7 @@ impl Bridge {
             Decision::Approved { params } if first || self.workspace.at_most_once => {
                 self.retry_approved(id, &approval.id, params.as_deref());
             }
-            Decision::Approved { .. } => {
-                let words = format!(
-                    "{}: this approval was used by an identical call; this one was not sent",
-                    call.label()
-                );
-                self.decline(id, &words, "approved");
-            }
+            Decision::Approved { .. } => self.decline_used(id),
             Decision::Executed(Outcome::Result(result)) => {
                 let answer = jsonrpc::result(&call.id, result);
                 self.complete(id, answer);
@@ -121,6 +115,14 @@ impl Bridge {
                 self.decline(id, &words, status);
             }
         }
+    }
+
+    /// An approval allows one execution.
+    pub(super) fn decline_used(&mut self, id: CallId) {
+        let label = self.calls.get(id).map(Call::label).unwrap_or_default();
+        let words =
+            format!("{label}: this approval was used by an identical call; this one was not sent");
+        self.decline(id, &words, "approved");
     }
 
     /// "The original request is sent again as a new request, with
@@ -154,6 +156,7 @@ impl Bridge {
         call.approved = Some(approval_id.into());
         (call.approval_repeats, call.retries) = (0, 0);
         (call.resent, call.reheaded) = (false, false);
+        self.approvals.spend(approval_id);
         self.launch(id);
     }
 

@@ -317,7 +317,7 @@ impl Bridge {
 
     /// Takes one event. Never fails: errors become outputs.
     pub fn handle_input(&mut self, input: Input<'_>, now: Now) {
-        self.notice_sleep(now);
+        let slept = self.has_slept(now);
         self.now = now;
         match input {
             Input::Stdin(bytes) => self.stdin(bytes),
@@ -331,6 +331,10 @@ impl Bridge {
             Input::Closed(conn, close) => self.closed(conn, close),
             Input::TokenRead(text) => self.token_read(text),
             Input::Timeout => self.timeouts(),
+        }
+        // Behind the input, so that a connection it ends is not touched again; before anything is sent.
+        if slept {
+            self.wake_up();
         }
         self.settle();
     }
@@ -393,20 +397,22 @@ impl Bridge {
 
     /// CLOCK_MONOTONIC stands still while the machine sleeps (P26): if the wall clock ran ahead,
     /// idle connections are dead, though nobody told us.
-    fn notice_sleep(&mut self, now: Now) {
+    fn has_slept(&self, now: Now) -> bool {
         const DRIFT_MS: u64 = 10_000;
         let mono_ms = now
             .mono
             .saturating_duration_since(self.now.mono)
             .as_millis() as u64;
         let wall_ms = now.wall_ms.saturating_sub(self.now.wall_ms);
-        if wall_ms > mono_ms + DRIFT_MS {
-            self.log(Level::Info, || {
-                "the machine slept: connections are renewed".to_owned()
-            });
-            self.drop_idle();
-            self.wake_watches();
-        }
+        wall_ms > mono_ms + DRIFT_MS
+    }
+
+    fn wake_up(&mut self) {
+        self.log(Level::Info, || {
+            "the machine slept: connections are renewed".to_owned()
+        });
+        self.drop_idle();
+        self.wake_watches();
     }
 
     fn drop_idle(&mut self) {

@@ -1,6 +1,6 @@
 //! Failures: what is repeated, what waits for the rate limit, what the host is told.
 
-use super::call::{Asker, Waiting};
+use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, Era, TaskId};
 use super::session::Parked;
 use super::task::{Lane, Notice, NoticeKind, Purpose, Task};
@@ -256,8 +256,11 @@ impl Bridge {
 
     fn may_retry(&self, id: CallId) -> bool {
         let limit = self.config.limits.retries_max;
-        let left = self.calls.get(id).is_some_and(|call| call.retries < limit);
-        left && self.may_repeat(id) && !self.ending.is_over()
+        // What comes again by itself waits for its turn: under 30 a minute, also when all fails.
+        let takes_turns =
+            |asker: &Asker| matches!(asker, Asker::Poll(_) | Asker::ChatPoll | Asker::Heartbeat);
+        let left = |call: &Call| call.retries < limit && !takes_turns(&call.asker);
+        self.calls.get(id).is_some_and(left) && self.may_repeat(id) && !self.ending.is_over()
     }
 
     /// A request has no answer and will get none by this exchange: repeat it or say so.
@@ -327,6 +330,11 @@ impl Bridge {
                 self.start_offline(id, failure.words(&origin));
             }
             Asker::Host(_) => {
+                if let Some(approved) = call.approved.clone()
+                    && failure.executed().max(call.ran) == Executed::No
+                {
+                    self.approvals.restore(&approved);
+                }
                 let message = failure.message(&label, &origin, call.ran);
                 let answer = jsonrpc::error(
                     &call.id,

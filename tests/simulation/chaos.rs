@@ -403,7 +403,7 @@ impl Workspace for Chaos {
         }
     }
 
-    fn calm(&mut self) {
+    fn calm(&mut self, _desk: &mut Desk<'_>) {
         (self.faults, self.amnesia) = (0, 0);
     }
 }

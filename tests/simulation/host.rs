@@ -5,7 +5,7 @@ use super::message::{Kind, Message};
 use super::random::Random;
 use super::world::Host;
 
-const MODERN: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
+pub(crate) const MODERN: &str = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

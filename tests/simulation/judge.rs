@@ -1,5 +1,6 @@
 //! The invariants: watches both sides of the engine and says which promise was broken.
 
+use super::consent::{Consent, STATUS_ACCEPT};
 use super::message::{self, Kind, Message};
 use super::script::Mark;
 use super::workspace::{HttpRequest, Ledger};
@@ -28,6 +29,8 @@ pub(crate) struct Asked {
     id: String,
     method: String,
     nonce: Option<u64>,
+    /// What it is about: the same for a call that is repeated.
+    key: Option<u64>,
     modern: bool,
     safe: bool,
     batch: Option<usize>,
@@ -48,6 +51,8 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 struct Flight {
     asked: Option<usize>,
+    /// The approval under which it leaves.
+    approval: Option<String>,
     what: What,
     sent: bool,
 }
@@ -60,6 +65,8 @@ enum What {
     Reopen,
     Initialized,
     Stream,
+    /// A WebSocket, or the request for one.
+    Socket,
     Other,
 }
 
@@ -104,6 +111,7 @@ pub(crate) struct Judge {
     must_close: Vec<ConnId>,
     /// Every line on stdout.
     pub(crate) heard: Vec<String>,
+    pub(crate) consent: Consent,
 }
 
 impl Judge {
@@ -131,6 +139,7 @@ impl Judge {
             lines: Vec::new(),
             must_close: Vec::new(),
             heard: Vec::new(),
+            consent: Consent::default(),
         }
     }
 
@@ -215,6 +224,7 @@ impl Judge {
         self.open.insert(message.id.clone(), self.asked.len());
         self.asked.push(Asked {
             nonce: message.nonce(),
+            key: message.key(),
             modern,
             safe: message.is_safe(),
             id: message.id,
@@ -284,6 +294,14 @@ impl Judge {
         let Some(message) = Message::parse(text) else {
             return Err(format!("stdout carries no message: {text}"));
         };
+        if message.method == "notifications/progress" {
+            let token = message.params["progressToken"].as_u64();
+            let open = |at: &usize| self.asked[*at].nonce == token;
+            return match self.open.values().any(open) {
+                true => Ok(()),
+                false => Err(format!("progress of what nobody waits for: {text}")),
+            };
+        }
         if message.kind != Kind::Response {
             return Ok(());
         }
@@ -348,14 +366,22 @@ impl Judge {
         let asked = &mut self.asked[at];
         if let Some(result) = &message.result {
             let echo = result["_meta"]["sim/nonce"].as_u64();
-            return match echo == asked.nonce {
-                true => Ok(()),
-                false => Err(format!("the answer of another request: {text}")),
-            };
+            if echo.is_some() && echo == asked.nonce {
+                return Ok(());
+            }
+            let denied = self.consent.result(result, asked.key);
+            let denied = denied.map_err(|words| format!("{words}: {text}"))?;
+            // What is harmless may have been sent before, and have another approval.
+            asked.denied |= denied && !asked.safe;
+            return Ok(());
         }
         let error = message.error.as_ref().unwrap_or(&Value::Null);
         let words = error["message"].as_str().unwrap_or_default();
         if words.starts_with("srv:") {
+            return Ok(());
+        }
+        if error["data"]["approval"].is_string() {
+            asked.denied |= self.consent.words(words, asked.key)? && !asked.safe;
             return Ok(());
         }
         match error["data"]["executed"].as_str() {
@@ -385,13 +411,21 @@ impl Judge {
         check_http(request)?;
         let asked = self.find(request);
         let what = self.what(request, asked);
+        self.consent.count(request, now_us)?;
+        let approval = request.approval().map(str::to_owned);
+        if let Some(approval) = &approval {
+            let key = request.message.as_ref().and_then(Message::key);
+            self.consent.leaves(approval, key)?;
+        }
         self.check_session(request, what, ledger)?;
         self.check_order(conn, request, what, now_us)?;
         if let (Some(at), "POST") = (asked, request.method.as_str()) {
             let asked = &mut self.asked[at];
             asked.transmitted = true;
             asked.possible += 1;
-            if asked.possible > 1 && !asked.safe {
+            // What a person approved counts, whatever the method; see `Consent`.
+            let repeats = asked.safe || approval.is_some() && self.consent.at_most_once;
+            if asked.possible > 1 && !repeats {
                 return Err(format!(
                     "{} {} may be executed twice (I7)",
                     asked.method, asked.id
@@ -403,6 +437,7 @@ impl Judge {
         }
         let flight = Flight {
             asked,
+            approval,
             what,
             sent: false,
         };
@@ -413,8 +448,14 @@ impl Judge {
     /// The host's request that this one carries.
     fn find(&self, request: &HttpRequest) -> Option<usize> {
         let message = request.message.as_ref()?;
-        if message.kind != Kind::Request || message.is_gateways() {
+        if message.kind != Kind::Request {
             return None;
+        }
+        if message.is_gateways() {
+            // Sent again: under an approval, or because nobody knows what became of it.
+            message.nonce().filter(|_| message.method != "initialize")?;
+            let same = |asked: &Asked| asked.nonce == message.nonce();
+            return self.asked.iter().rposition(same);
         }
         self.asked
             .iter()
@@ -424,6 +465,8 @@ impl Judge {
     fn what(&self, request: &HttpRequest, asked: Option<usize>) -> What {
         let Some(message) = &request.message else {
             return match request.method.as_str() {
+                "GET" if request.is_upgrade() => What::Socket,
+                "GET" if request.header("accept") == Some(STATUS_ACCEPT) => What::Other,
                 "GET" => What::Stream,
                 _ => What::Other,
             };
@@ -451,7 +494,8 @@ impl Judge {
         let id = request.header("mcp-session-id").map(str::to_owned);
         let version = request.header("mcp-protocol-version").map(str::to_owned);
         let modern = request.message.as_ref().is_some_and(|m| m.is_modern());
-        if modern || matches!(what, What::Initialize(_) | What::Reopen) {
+        let status = request.method == "GET" && what == What::Other;
+        if modern || status || matches!(what, What::Initialize(_) | What::Reopen | What::Socket) {
             return match id {
                 None => Ok(()),
                 Some(id) => Err(format!("session {id} where none belongs")),
@@ -547,10 +591,20 @@ impl Judge {
     pub(crate) fn mark(&mut self, conn: ConnId, mark: Mark) {
         match &mark {
             Mark::Refused => {
-                if let Some(at) = self.flights.get(&conn).and_then(|flight| flight.asked) {
-                    self.asked[at].possible -= 1;
+                if let Some(flight) = self.flights.get(&conn) {
+                    if let Some(at) = flight.asked {
+                        self.asked[at].possible -= 1;
+                    }
+                    if let Some(approval) = &flight.approval {
+                        self.consent.refused(approval);
+                    }
                 }
             }
+            Mark::Decided {
+                approval,
+                key,
+                word,
+            } => self.consent.decided(approval, *key, word),
             Mark::InitializeResult { session, version } => {
                 if let Some(session) = session {
                     self.issued.insert(session.clone());
@@ -558,7 +612,7 @@ impl Judge {
                 self.initialize_result(conn, session.clone(), version.clone());
             }
             Mark::Done(status) => self.outcome(conn, Some(*status)),
-            Mark::Message(_) | Mark::Answer(_) => {}
+            Mark::Message(_) | Mark::Answer(_) | Mark::Upgraded => {}
         }
         self.marks.push(mark);
     }
@@ -599,10 +653,15 @@ impl Judge {
 
     /// The connection ended under the engine; `unsent` proves that nothing of the request left.
     pub(crate) fn closed(&mut self, conn: ConnId, unsent: bool) {
-        if let Some(at) = self.flights.get(&conn).and_then(|flight| flight.asked)
+        if let Some(flight) = self.flights.get(&conn)
             && unsent
         {
-            self.asked[at].possible -= 1;
+            if let Some(at) = flight.asked {
+                self.asked[at].possible -= 1;
+            }
+            if let Some(approval) = &flight.approval {
+                self.consent.refused(approval);
+            }
         }
         self.outcome(conn, None);
     }
@@ -614,7 +673,15 @@ impl Judge {
     /// Connections with a long-lived exchange.
     pub(crate) fn streams(&self) -> usize {
         let flights = self.flights.values();
-        flights.filter(|flight| flight.what == What::Stream).count()
+        flights
+            .filter(|flight| matches!(flight.what, What::Stream | What::Socket))
+            .count()
+    }
+
+    /// WebSockets, open or asked for.
+    pub(crate) fn sockets(&self) -> usize {
+        let flights = self.flights.values();
+        flights.filter(|flight| flight.what == What::Socket).count()
     }
 
     /// All outputs of one input have come: what had to be among them?
@@ -643,7 +710,11 @@ impl Judge {
                         return Err(format!("the answer to {} was not handed on", asked.id));
                     }
                 }
-                Mark::Refused | Mark::InitializeResult { .. } | Mark::Done(_) => {}
+                Mark::Refused
+                | Mark::InitializeResult { .. }
+                | Mark::Done(_)
+                | Mark::Upgraded
+                | Mark::Decided { .. } => {}
             }
         }
         Ok(())
@@ -736,6 +807,17 @@ fn check_http(request: &HttpRequest) -> Verdict {
             }
             check_era(request, message)
         }
+        ("GET", None) if request.is_upgrade() => {
+            let right = request.header("upgrade") == Some("websocket")
+                && request.header("connection") == Some("Upgrade")
+                && request.header("sec-websocket-version") == Some("13")
+                && request.header("sec-websocket-key").map(str::len) == Some(24);
+            match right {
+                true => Ok(()),
+                false => Err(format!("wrong upgrade: {:?}", request.headers)),
+            }
+        }
+        ("GET", None) if accept == Some(STATUS_ACCEPT) => Ok(()),
         ("GET", None) if accept == Some("text/event-stream") => Ok(()),
         ("DELETE", None) => Ok(()),
         (method, message) => Err(format!("{method} with {message:?}")),

@@ -103,6 +103,11 @@ impl Message {
         self.params.get("_meta")?.get("sim/nonce")?.as_u64()
     }
 
+    /// What the request is about: the same for one that is repeated.
+    pub(crate) fn key(&self) -> Option<u64> {
+        self.params.get("_meta")?.get("sim/key")?.as_u64()
+    }
+
     /// The modern era's version, if the message carries one.
     pub(crate) fn version(&self) -> Option<&str> {
         self.params

@@ -20,6 +20,14 @@ pub(crate) enum Mark {
     },
     /// The response is complete.
     Done(u16),
+    /// The connection is a WebSocket from here on.
+    Upgraded,
+    /// The workspace's word about an approval, and what the approved request was about.
+    Decided {
+        approval: String,
+        key: u64,
+        word: &'static str,
+    },
 }
 
 /// How the exchange ends on the server's side.

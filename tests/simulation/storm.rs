@@ -57,7 +57,7 @@ fn begin(seed: u64, random: &mut Random) -> World {
     )
 }
 
-fn weather(random: &mut Random) -> Weather {
+pub(crate) fn weather(random: &mut Random) -> Weather {
     let mut weather = Weather {
         connect_us: (100, *random.pick(&[500, 20_000, 400_000])),
         refuse: *random.pick(&[0, 0, 5, 30]),
@@ -80,7 +80,7 @@ fn weather(random: &mut Random) -> Weather {
 /// The network and the server are well again: every request gets its answer and the next one works.
 fn calm(world: &mut World) {
     world.weather = Weather::fair();
-    world.workspace.calm();
+    world.calm();
     world.unstick_stdout();
     world.break_busy();
     for _ in 0..40 {
@@ -120,13 +120,13 @@ fn calm(world: &mut World) {
 }
 
 /// Requests that should have an answer: a subscription may stay open.
-fn waiting(world: &World) -> Vec<(String, String, Option<u64>)> {
+pub(crate) fn waiting(world: &World) -> Vec<(String, String, Option<u64>)> {
     let mut open = world.judge.unanswered();
     open.retain(|(_, method, _)| method != "subscriptions/listen");
     open
 }
 
-fn end(world: &mut World, random: &mut Random) {
+pub(crate) fn end(world: &mut World, random: &mut Random) {
     let limits = Limits::default();
     let begun = world.now_ms();
     let drain = match random.below(10) {

@@ -1,8 +1,10 @@
 //! The server's side: requests as they arrive, and who decides what becomes of them.
 
+use super::gates::Tally;
 use super::message::Message;
 use super::random::Random;
-use super::script::Script;
+use super::script::{Mark, Script};
+use aerostack_gateway::proto::transport::{CloseCause, ConnId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One HTTP request, whole.
@@ -63,6 +65,17 @@ impl HttpRequest {
         self.message.as_ref().and_then(Message::nonce)
     }
 
+    /// The approval under which a request is sent again.
+    pub(crate) fn approval(&self) -> Option<&str> {
+        let params = &self.message.as_ref()?.params;
+        params["_meta"]["dev.aerostack/approval_id"].as_str()
+    }
+
+    /// A GET that asks for a WebSocket.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.method == "GET" && self.has("upgrade")
+    }
+
     /// In a few words, for the transcript.
     pub(crate) fn label(&self) -> String {
         let session = self.header("mcp-session-id").unwrap_or("-");
@@ -94,8 +107,11 @@ pub(crate) struct Ledger {
     pub(crate) executed: BTreeMap<u64, u32>,
     /// Sessions that ended on the server.
     pub(crate) dead_sessions: BTreeSet<String>,
-    /// Everything that arrived, in order.
+    /// Everything that arrived, in order, and when.
     pub(crate) arrived: Vec<HttpRequest>,
+    pub(crate) arrived_ms: Vec<u64>,
+    /// What no engine may make a server see.
+    pub(crate) broken: Option<String>,
 }
 
 impl Ledger {
@@ -113,16 +129,45 @@ impl Ledger {
 /// What the server's behaviour may use.
 pub(crate) struct Desk<'a> {
     pub(crate) wall_ms: u64,
+    /// The connection that something came over.
+    pub(crate) conn: ConnId,
+    /// What the server does of itself.
+    pub(crate) acts: &'a mut Vec<Act>,
     pub(crate) random: &'a mut Random,
     pub(crate) ledger: &'a mut Ledger,
+}
+
+/// What a server does without being asked.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// `Workspace::wake` with this number after so many microseconds.
+    Wake(u64, u64),
+    /// Bytes over an open WebSocket.
+    Send(ConnId, Vec<u8>, Vec<Mark>),
+    /// A connection ends.
+    Drop(ConnId, CloseCause),
 }
 
 /// A server's behaviour: one exchange at a time. Approvals, chat and the like are further ones.
 pub(crate) trait Workspace {
     fn handle(&mut self, request: &HttpRequest, desk: &mut Desk<'_>) -> Script;
 
+    /// An `Act::Wake` has come.
+    fn wake(&mut self, _number: u64, _desk: &mut Desk<'_>) {}
+
+    /// Bytes came over an open WebSocket.
+    fn frames(&mut self, _bytes: &[u8], _desk: &mut Desk<'_>) {}
+
+    /// The connection is no more.
+    fn gone(&mut self, _conn: ConnId) {}
+
+    /// What came of approvals.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
     /// From here on everything works.
-    fn calm(&mut self) {}
+    fn calm(&mut self, _desk: &mut Desk<'_>) {}
 }
 
 impl<F: FnMut(&HttpRequest, &mut Desk<'_>) -> Script> Workspace for F {

@@ -7,7 +7,7 @@ use super::judge::{Judge, PATH, TOKEN, Verdict};
 use super::message::Message;
 use super::random::Random;
 use super::script::{End, Mark, Piece, Script};
-use super::workspace::{Desk, HttpRequest, Ledger, Workspace};
+use super::workspace::{Act, Desk, HttpRequest, Ledger, Workspace};
 use aerostack_gateway::bridge::{Bridge, Input, Now, Output};
 use aerostack_gateway::config::{Config, Identity, Limits, Source};
 use aerostack_gateway::proto::transport::{Close, CloseCause, ConnId, Established, Phase};
@@ -44,6 +44,10 @@ enum Event {
     /// The server closes an idle connection.
     IdleClose(ConnId, u64),
     Flush(ConnId),
+    /// The server does something of itself.
+    Wake(u64),
+    /// Bytes for an open WebSocket.
+    Frames(ConnId, Vec<u8>),
 }
 
 /// What reaches the engine over a connection.
@@ -62,6 +66,10 @@ struct Conn {
     sent: bool,
     /// The server has closed its side: nothing arrives any more.
     stale: bool,
+    /// A WebSocket.
+    upgraded: bool,
+    /// When the last of its bytes arrives: what is sent later comes later.
+    latest_us: u64,
     paused: bool,
     held: VecDeque<Delivery>,
 }
@@ -414,6 +422,14 @@ impl World {
             Event::Deliver(conn, delivery) => self.deliver(conn, delivery),
             Event::IdleClose(conn, epoch) => self.idle_close(conn, epoch),
             Event::Flush(conn) => self.flush(conn),
+            Event::Wake(number) => self.serve(ConnId(0), |workspace, desk| {
+                workspace.wake(number, desk);
+            }),
+            Event::Frames(conn, bytes) => {
+                if self.conns.contains_key(&conn) {
+                    self.serve(conn, |workspace, desk| workspace.frames(&bytes, desk));
+                }
+            }
         }
     }
 
@@ -588,6 +604,8 @@ impl World {
                 epoch: 0,
                 sent: false,
                 stale: false,
+                upgraded: false,
+                latest_us: 0,
                 paused: false,
                 held: VecDeque::new(),
             },
@@ -638,6 +656,7 @@ impl World {
 
     fn remove(&mut self, conn: ConnId) -> Option<Conn> {
         let entry = self.conns.remove(&conn)?;
+        self.workspace.gone(conn);
         let heard = (entry.sent && !entry.stale).then_some(entry.epoch);
         self.gone.insert(conn, heard);
         Some(entry)
@@ -658,6 +677,15 @@ impl World {
     }
 
     fn transmit(&mut self, conn: ConnId, bytes: &[u8]) {
+        if self.conns.get(&conn).is_some_and(|entry| entry.upgraded) {
+            self.note("  frames", |out| {
+                let _ = write!(out, "{conn:?} {} bytes", bytes.len());
+            });
+            let (low, high) = self.weather.latency_us;
+            let us = self.random.between(low, high);
+            let at = self.after_earlier(conn, us);
+            return self.plan(at, Event::Frames(conn, bytes.to_vec()));
+        }
         let request = match HttpRequest::parse(bytes) {
             Ok(request) => request,
             Err(words) => self.fail(&words),
@@ -720,16 +748,69 @@ impl World {
         self.note("arrived", |out| {
             let _ = write!(out, "{conn:?} {}", request.label());
         });
-        let mut desk = Desk {
-            wall_ms: WALL_MS + self.slept_ms + self.now_us / 1_000,
-            random: &mut self.random,
-            ledger: &mut self.ledger,
-        };
-        let script = self.workspace.handle(request, &mut desk);
+        let mut script = Script::nothing(End::Silent);
+        self.serve(conn, |workspace, desk| {
+            script = workspace.handle(request, desk);
+        });
         self.ledger.arrived.push(request.clone());
+        self.ledger.arrived_ms.push(self.now_us / 1_000);
         if !gone {
             self.play(conn, &script);
         }
+    }
+
+    /// The server is at work; then what it does of itself is done.
+    fn serve(&mut self, conn: ConnId, work: impl FnOnce(&mut dyn Workspace, &mut Desk<'_>)) {
+        let mut acts = Vec::new();
+        let mut desk = Desk {
+            wall_ms: WALL_MS + self.slept_ms + self.now_us / 1_000,
+            conn,
+            acts: &mut acts,
+            random: &mut self.random,
+            ledger: &mut self.ledger,
+        };
+        work(&mut *self.workspace, &mut desk);
+        if let Some(words) = self.ledger.broken.take() {
+            self.fail(&words);
+        }
+        for act in acts {
+            let (low, high) = self.weather.latency_us;
+            let us = self.random.between(low, high);
+            match act {
+                Act::Wake(us, number) => self.plan(us, Event::Wake(number)),
+                Act::Send(conn, bytes, marks) => {
+                    let at = self.after_earlier(conn, us);
+                    let piece = Piece {
+                        delay_us: 0,
+                        bytes,
+                        marks,
+                    };
+                    self.plan(at, Event::Deliver(conn, Delivery::Bytes(piece)));
+                }
+                Act::Drop(conn, cause) => {
+                    let at = self.after_earlier(conn, us);
+                    self.plan(
+                        at,
+                        Event::Deliver(conn, Delivery::Closed(cause, Vec::new())),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The server is well from here on.
+    pub(crate) fn calm(&mut self) {
+        self.serve(ConnId(0), |workspace, desk| workspace.calm(desk));
+    }
+
+    /// Bytes do not overtake each other: microseconds from now, at least so many.
+    fn after_earlier(&mut self, conn: ConnId, us: u64) -> u64 {
+        let now = self.now_us;
+        let Some(entry) = self.conns.get_mut(&conn) else {
+            return us;
+        };
+        entry.latest_us = entry.latest_us.max(now + us);
+        entry.latest_us - now
     }
 
     fn play(&mut self, conn: ConnId, script: &Script) {
@@ -737,7 +818,8 @@ impl World {
         for piece in script.pieces(&mut self.random, self.weather.cuts) {
             at += piece.delay_us;
             let (low, _) = self.weather.latency_us;
-            self.plan(at + low, Event::Deliver(conn, Delivery::Bytes(piece)));
+            let at = self.after_earlier(conn, at + low);
+            self.plan(at, Event::Deliver(conn, Delivery::Bytes(piece)));
         }
         if let End::Closed(cause) = &script.end {
             let (low, _) = self.weather.latency_us;
@@ -787,6 +869,8 @@ impl World {
                 if entry.stale || piece.bytes.is_empty() {
                     return;
                 }
+                let upgraded = |mark: &Mark| matches!(mark, Mark::Upgraded);
+                entry.upgraded |= piece.marks.iter().any(upgraded);
                 self.note("received", |out| {
                     let _ = write!(
                         out,
@@ -864,6 +948,9 @@ impl World {
         let most = limits.connections_max + limits.connections_reserve + 8;
         if counted > most {
             self.fail("more connections than the limit allows");
+        }
+        if self.judge.sockets() > limits.approval_sockets_max {
+            self.fail("more sockets than the limit allows");
         }
     }
 
