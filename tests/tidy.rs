@@ -92,7 +92,7 @@ const IMPURE: [(&str, &[&str]); 11] = [
     ("SystemTime", &[]),
 ];
 
-const DEPENDENCIES: [&str; 13] = [
+const DEPENDENCIES: [&str; 14] = [
     "base64",
     "httparse",
     "memchr",
@@ -105,6 +105,7 @@ const DEPENDENCIES: [&str; 13] = [
     "serde_json",
     "signal-hook",
     "tungstenite",
+    "webpki",
     "webpki-roots",
 ];
 
