@@ -450,3 +450,28 @@ fn what_is_not_offered_says_so() {
     );
     assert_eq!(spy.connections(), 0);
 }
+
+/// What is said while the socket is away comes with the next one, in its place.
+#[test]
+fn what_was_said_in_between_is_fetched_when_the_socket_is_back() {
+    let workspace = workspace();
+    let mut gateway = connected(&workspace);
+    workspace.say(json!({"text": "first"}));
+    assert!(read(&mut gateway).contains("first"));
+    workspace.set(json!({"upgrades": "not_found"}));
+    workspace.order_sockets(SocketOrder::Kill);
+    workspace.wait_sockets(0);
+    let polled = workspace.requests("aerostack/chat/messages").len();
+    workspace.wait_requests("aerostack/chat/messages", polled + 1);
+    workspace.say(json!({"text": "in between"}));
+    workspace.set(json!({"upgrades": "accept"}));
+    workspace.wait_sockets(1);
+    workspace.say(json!({"text": "second"}));
+    let text = read(&mut gateway);
+    let at = |words: &str| {
+        text.find(words)
+            .unwrap_or_else(|| panic!("{words}: {text}"))
+    };
+    assert!(at("first") < at("in between") && at("in between") < at("second"));
+    gateway.finish().code(0);
+}

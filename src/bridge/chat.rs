@@ -21,34 +21,66 @@ struct Entry {
 pub(super) struct Chat {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The newest message known: the next poll asks for what came after it.
+    /// The newest message of a list: the next poll asks for what came after it. A pushed message does
+    /// not count: what was said while no socket was open may lie before it.
     last_id: Option<String>,
 }
 
 impl Chat {
     /// Takes a message in; false if it is known. `unread`: it is for this agent and from a person.
     pub(super) fn add(&mut self, message: ChatMessage, unread: bool, limits: &Limits) -> bool {
-        if self
-            .entries
-            .iter()
-            .any(|entry| entry.message.id == message.id)
-        {
+        if self.place(&message.id).is_some() {
             return false;
         }
+        self.insert(self.entries.len(), message, unread, limits);
+        true
+    }
+
+    /// Takes a list in, all after `last_id`, in its order: what is new goes before the next that is
+    /// known. Returns those that were not.
+    pub(super) fn add_list(
+        &mut self,
+        messages: Vec<(ChatMessage, bool)>,
+        limits: &Limits,
+    ) -> Vec<ChatMessage> {
+        let newest = messages.last().map(|(message, _)| message.id.clone());
+        let mut news = Vec::new();
+        let mut next = self.entries.len();
+        for (message, unread) in messages.into_iter().rev() {
+            match self.place(&message.id) {
+                Some(known) => next = known,
+                None => {
+                    news.push(message.clone());
+                    let before = self.entries.len() + 1;
+                    self.insert(next, message, unread, limits);
+                    // The oldest may have gone for it.
+                    next = next.saturating_sub(before - self.entries.len());
+                }
+            }
+        }
+        self.last_id = newest.or(self.last_id.take());
+        news.reverse();
+        news
+    }
+
+    fn place(&self, id: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.message.id == id)
+    }
+
+    fn insert(&mut self, at: usize, message: ChatMessage, unread: bool, limits: &Limits) {
         self.bytes += size(&message);
-        self.last_id = Some(message.id.clone());
-        self.entries.push_back(Entry {
+        let entry = Entry {
             message,
             unread,
             announced: false,
-        });
+        };
+        self.entries.insert(at, entry);
         while self.entries.len() > limits.chat_messages_max || self.bytes > limits.chat_max_bytes {
             match self.entries.pop_front() {
                 Some(old) => self.bytes -= size(&old.message),
                 None => break,
             }
         }
-        true
     }
 
     pub(super) fn last_id(&self) -> Option<&str> {
@@ -164,6 +196,45 @@ mod tests {
         assert_eq!((chat.unread(), chat.mark_read()), (0, None));
     }
 
+    /// What was said while no socket was open comes by the next list, in its place.
+    #[test]
+    fn a_list_fills_the_holes_that_pushes_leave() {
+        let limits = Limits {
+            chat_messages_max: 4,
+            ..Limits::default()
+        };
+        let list = |ids: &[&str]| {
+            let unread = |id: &&str| (message(id, "user", None), true);
+            ids.iter().map(unread).collect::<Vec<_>>()
+        };
+        let ids = |chat: &Chat| {
+            let ids = chat.entries.iter().map(|entry| entry.message.id.clone());
+            ids.collect::<Vec<_>>()
+        };
+        let mut chat = Chat::default();
+        chat.add_list(list(&["1"]), &limits);
+        chat.add(message("4", "user", None), true, &limits);
+        assert_eq!(chat.last_id(), Some("1"));
+        let news = chat.add_list(list(&["2", "3", "4"]), &limits);
+        let news: Vec<_> = news.into_iter().map(|message| message.id).collect();
+        assert_eq!(news, ["2", "3"]);
+        assert_eq!(
+            (ids(&chat), chat.last_id()),
+            (
+                vec![
+                    "1".to_owned(),
+                    "2".to_owned(),
+                    "3".to_owned(),
+                    "4".to_owned()
+                ],
+                Some("4")
+            )
+        );
+        chat.add_list(Vec::new(), &limits);
+        chat.add_list(list(&["4", "5", "6"]), &limits);
+        assert_eq!(ids(&chat), ["3", "4", "5", "6"]);
+    }
+
     #[test]
     fn the_history_is_bounded() {
         let limits = Limits {
@@ -174,7 +245,7 @@ mod tests {
         for n in 0..10 {
             chat.add(message(&n.to_string(), "user", None), true, &limits);
         }
-        assert_eq!((chat.unread(), chat.last_id()), (3, Some("9")));
+        assert_eq!((chat.unread(), chat.last_id()), (3, None));
         let limits = Limits {
             chat_max_bytes: 200,
             ..Limits::default()

@@ -256,7 +256,7 @@ impl Bridge {
         let result = message.result.unwrap_or("{}");
         let is_list = jsonrpc::member(result, "messages").is_some();
         if is_list {
-            self.absorb(ChatMessage::list(result));
+            self.absorb(ChatMessage::list(result), true);
             self.hand_over(host);
         } else {
             self.chat_says(host, "Sent to the dashboard.", false);
@@ -309,7 +309,7 @@ impl Bridge {
             if code == Some(-32601) {
                 return self.end_chat();
             }
-            self.absorb(ChatMessage::list(message.result.unwrap_or("{}")));
+            self.absorb(ChatMessage::list(message.result.unwrap_or("{}")), true);
         }
         self.chat_poll_over();
     }
@@ -322,7 +322,7 @@ impl Bridge {
 
     pub(super) fn chat_pushed(&mut self, text: &str) {
         if let Some(message) = ChatMessage::pushed(text) {
-            self.absorb(vec![message]);
+            self.absorb(vec![message], false);
         }
     }
 
@@ -336,26 +336,33 @@ impl Bridge {
     }
 
     /// New messages: "only `from: user` messages … and only to the bridge named in `to`".
-    fn absorb(&mut self, messages: Vec<ChatMessage>) {
+    fn absorb(&mut self, messages: Vec<ChatMessage>, listed: bool) {
         let own = self.bridge_id();
-        let mut news = false;
-        for message in messages {
-            if message.to.as_ref().is_some_and(|to| *to != own) {
-                continue;
-            }
-            let unread = message.from == "user";
-            let push = (unread && self.has_channel()).then(|| channel_params(&message));
-            if self.chat.add(message, unread, &self.config.limits) {
-                news |= unread;
-                if let Some(params) = push {
-                    self.write_line(jsonrpc::notification(
-                        "notifications/claude/channel",
-                        Some(&params),
-                    ));
-                }
+        let ours = |message: &ChatMessage| message.to.as_ref().is_none_or(|to| *to == own);
+        let limits = &self.config.limits;
+        let messages = messages.into_iter().filter(ours);
+        let news: Vec<ChatMessage> = if listed {
+            let list = messages.map(|message| {
+                let unread = message.from == "user";
+                (message, unread)
+            });
+            self.chat.add_list(list.collect(), limits)
+        } else {
+            let added = |message: &ChatMessage| {
+                let unread = message.from == "user";
+                self.chat.add(message.clone(), unread, limits)
+            };
+            messages.filter(added).collect()
+        };
+        let news: Vec<_> = news.iter().filter(|news| news.from == "user").collect();
+        if self.has_channel() {
+            for message in &news {
+                let params = channel_params(message);
+                let method = "notifications/claude/channel";
+                self.write_line(jsonrpc::notification(method, Some(&params)));
             }
         }
-        if news {
+        if !news.is_empty() {
             self.log(Level::Info, || {
                 "a message came from the dashboard".to_owned()
             });

@@ -126,8 +126,13 @@ impl Bridge {
             heard: self.now.mono,
             beat,
         };
+        let chat = watch.subject == Subject::Chat;
         self.pool.upgrade(conn, id);
         self.log(Level::Debug, || "a WebSocket is open".to_owned());
+        // An approval's state is pushed at once; what was said before this moment is not.
+        if chat {
+            self.poll_now(id);
+        }
     }
 
     /// Bytes of an open socket.

@@ -89,7 +89,7 @@ fn respond(
     json_reply(request, poll)
 }
 
-/// The handshake, the frames, and then whatever the gateway says until it goes.
+/// The handshake, the frames (an empty one is the end), and then whatever the gateway says until it goes.
 fn push(mut stream: TcpStream, request: &Request, frames: &Frames) {
     let accept = accept_for(request.header("sec-websocket-key").expect("a key"));
     let head = format!(
@@ -97,6 +97,9 @@ fn push(mut stream: TcpStream, request: &Request, frames: &Frames) {
     );
     let mut sent = stream.write_all(head.as_bytes()).is_ok();
     for frame in frames {
+        if frame.is_empty() {
+            return;
+        }
         sent = sent && stream.write_all(frame).is_ok();
         if sent && frame[0] == PING {
             // A masked pong with the same two bytes.
@@ -194,6 +197,17 @@ fn pings_are_answered_and_fragments_joined() {
         frame(0x80, rest),
     ];
     let script = Script::one(frames, PENDING);
+    let mut gateway = script.gateway();
+    assert_eq!(succeeded(&gateway.ask(&call("1", "any", ECHO))), "hello");
+    assert_eq!(script.calls().len(), 2);
+    gateway.finish().code(0);
+}
+
+/// A socket that opens, tells nothing and ends leaves it to the poll.
+#[test]
+fn a_socket_that_tells_nothing_and_ends_is_polled_for() {
+    let frames = vec![frame(PING, "hi"), Vec::new()];
+    let script = Script::one(frames, r#"{"approval_id":"apr_1","status":"approved"}"#);
     let mut gateway = script.gateway();
     assert_eq!(succeeded(&gateway.ask(&call("1", "any", ECHO))), "hello");
     assert_eq!(script.calls().len(), 2);
