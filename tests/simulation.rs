@@ -15,10 +15,14 @@
 mod applicant;
 #[path = "simulation/chaos.rs"]
 mod chaos;
+#[path = "simulation/clerk.rs"]
+mod clerk;
 #[path = "simulation/consent.rs"]
 mod consent;
 #[path = "simulation/consents.rs"]
 mod consents;
+#[path = "simulation/decisions.rs"]
+mod decisions;
 #[path = "simulation/frames.rs"]
 mod frames;
 #[path = "simulation/gates.rs"]

@@ -760,7 +760,11 @@ impl World {
     }
 
     /// The server is at work; then what it does of itself is done.
-    fn serve(&mut self, conn: ConnId, work: impl FnOnce(&mut dyn Workspace, &mut Desk<'_>)) {
+    pub(crate) fn serve(
+        &mut self,
+        conn: ConnId,
+        work: impl FnOnce(&mut dyn Workspace, &mut Desk<'_>),
+    ) {
         let mut acts = Vec::new();
         let mut desk = Desk {
             wall_ms: WALL_MS + self.slept_ms + self.now_us / 1_000,
