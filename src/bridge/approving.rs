@@ -5,7 +5,6 @@ use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, Era, WatchId};
 use super::watch::Subject;
 use super::{Bridge, Timer};
-use crate::failure::Failure;
 use crate::log::{Level, printable};
 use crate::proto::aerostack::{ApprovalNeeded, approval_params};
 use crate::proto::endpoint::{Endpoint, EndpointError};
