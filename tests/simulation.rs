@@ -33,6 +33,8 @@ mod host;
 mod judge;
 #[path = "simulation/message.rs"]
 mod message;
+#[path = "simulation/outages.rs"]
+mod outages;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/scenarios.rs"]
@@ -100,5 +102,16 @@ fn every_approval_is_kept() {
     #[allow(clippy::print_stdout, reason = "what a long run is worth")]
     {
         println!("{total:?}");
+    }
+}
+
+#[test]
+fn every_outage_passes() {
+    if let Some(seed) = variable("AEROSTACK_SIM_SEED") {
+        outages::run(seed);
+        return;
+    }
+    for seed in 0..variable("AEROSTACK_SIM_SEEDS").unwrap_or(SEEDS) {
+        outages::run(seed);
     }
 }
