@@ -35,6 +35,8 @@ mod judge;
 mod message;
 #[path = "simulation/outages.rs"]
 mod outages;
+#[path = "simulation/presence.rs"]
+mod presence;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/scenarios.rs"]
