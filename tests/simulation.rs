@@ -15,10 +15,14 @@
 mod applicant;
 #[path = "simulation/chaos.rs"]
 mod chaos;
+#[path = "simulation/clerk.rs"]
+mod clerk;
 #[path = "simulation/consent.rs"]
 mod consent;
 #[path = "simulation/consents.rs"]
 mod consents;
+#[path = "simulation/decisions.rs"]
+mod decisions;
 #[path = "simulation/frames.rs"]
 mod frames;
 #[path = "simulation/gates.rs"]
@@ -29,6 +33,10 @@ mod host;
 mod judge;
 #[path = "simulation/message.rs"]
 mod message;
+#[path = "simulation/outages.rs"]
+mod outages;
+#[path = "simulation/presence.rs"]
+mod presence;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/scenarios.rs"]
@@ -96,5 +104,16 @@ fn every_approval_is_kept() {
     #[allow(clippy::print_stdout, reason = "what a long run is worth")]
     {
         println!("{total:?}");
+    }
+}
+
+#[test]
+fn every_outage_passes() {
+    if let Some(seed) = variable("AEROSTACK_SIM_SEED") {
+        outages::run(seed);
+        return;
+    }
+    for seed in 0..variable("AEROSTACK_SIM_SEEDS").unwrap_or(SEEDS) {
+        outages::run(seed);
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Approval {
     pub(super) calls: Vec<CallId>,
     pub(super) phase: Phase,
     pub(super) since: Instant,
+    /// When the workspace said that it ends.
+    pub(super) expires: Option<Instant>,
     pub(super) dashboard_url: Option<String>,
     /// Its own time, its grace, or its time as a detached one.
     pub(super) deadline: Option<TimerId>,

@@ -5,7 +5,6 @@ use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, Era, WatchId};
 use super::watch::Subject;
 use super::{Bridge, Timer};
-use crate::failure::Failure;
 use crate::log::{Level, printable};
 use crate::proto::aerostack::{ApprovalNeeded, approval_params};
 use crate::proto::endpoint::{Endpoint, EndpointError};
@@ -111,6 +110,7 @@ impl Bridge {
             calls: Vec::new(),
             phase: Phase::Watching,
             since: self.now.mono,
+            expires: needed.expires_at.map(|_| self.now.mono + wait),
             dashboard_url: clean(&needed.dashboard_url)
                 .or_else(|| self.workspace.dashboard_url.clone()),
             deadline,
@@ -230,8 +230,10 @@ impl Bridge {
             format!("{label} was repeated: it waits for its approval again")
         });
         // The time of a detached approval was the ten minutes; from here its own time counts.
-        let timer = self.after(self.config.approval_timeout, Timer::Approval(watch));
         if let Some(approval) = self.approvals.get_mut(watch) {
+            let whole = self.now.mono + self.config.approval_timeout;
+            let ends = approval.expires.unwrap_or(whole);
+            let timer = self.timers.insert(ends, Timer::Approval(watch));
             let old = approval.deadline.replace(timer);
             self.disarm(old);
         }
@@ -439,21 +441,6 @@ impl Bridge {
                     "{label}: the gateway ended while it waited for approval; the request was withdrawn. It may still be executed if it was approved at the last moment"
                 );
                 self.give_up_waiting(id, &words);
-            }
-        }
-    }
-
-    /// Own requests that nobody's answer depends on failed: the next turn tries again.
-    pub(super) fn own_request_failed(&mut self, asker: &Asker, failure: &Failure) {
-        match asker {
-            Asker::Poll(watch) => self.polled(*watch, None),
-            Asker::ChatPoll => self.chat_poll_over(),
-            Asker::Heartbeat => self.heartbeat_failed(),
-            _ => {
-                let words = failure.words(&self.config.endpoint.origin());
-                self.log(Level::Debug, || {
-                    format!("a request of the gateway failed: {words}")
-                });
             }
         }
     }

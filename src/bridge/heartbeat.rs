@@ -14,6 +14,8 @@ use std::time::Duration;
 const INTERVAL_MIN_S: u64 = 5;
 const INTERVAL_MAX_S: u64 = 3_600;
 const INTERVAL_S: u64 = 60;
+/// After an outage an agent is seen again within this time.
+const BACKOFF_MAX_S: u64 = 300;
 
 /// Who is at the other end of stdio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,15 +164,16 @@ impl Bridge {
         self.arm_heartbeat();
     }
 
-    /// "Honoured from 5 s to 1 h, default 60, jittered by 10 %"; failures double it.
+    /// "Honoured from 5 s to 1 h, default 60, jittered by 10 %"; failures double it, up to five minutes.
     fn arm_heartbeat(&mut self) {
         let wanted = self
             .presence
             .interval_s
             .or(self.workspace.heartbeat_s)
             .unwrap_or(INTERVAL_S);
-        let doubled = wanted.clamp(INTERVAL_MIN_S, INTERVAL_MAX_S) << self.presence.failures.min(5);
-        let interval = Duration::from_secs(doubled.min(INTERVAL_MAX_S));
+        let wanted = wanted.clamp(INTERVAL_MIN_S, INTERVAL_MAX_S);
+        let doubled = wanted << self.presence.failures.min(6);
+        let interval = Duration::from_secs(doubled.min(wanted.max(BACKOFF_MAX_S)));
         let pause = self.random.around(interval, 10);
         let timer = self.after(pause, Timer::Heartbeat);
         let old = self.presence.timer.replace(timer);

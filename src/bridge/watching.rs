@@ -369,4 +369,19 @@ impl Bridge {
             self.approval_heard(id, object);
         }
     }
+
+    /// Own requests that nobody's answer depends on failed: the next turn tries again.
+    pub(super) fn own_request_failed(&mut self, asker: &Asker, failure: &Failure) {
+        match asker {
+            Asker::Poll(watch) => self.polled(*watch, None),
+            Asker::ChatPoll => self.chat_poll_over(),
+            Asker::Heartbeat => self.heartbeat_failed(),
+            _ => {
+                let words = failure.words(&self.config.endpoint.origin());
+                self.log(Level::Debug, || {
+                    format!("a request of the gateway failed: {words}")
+                });
+            }
+        }
+    }
 }

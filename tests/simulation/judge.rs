@@ -2,6 +2,7 @@
 
 use super::consent::{Consent, STATUS_ACCEPT};
 use super::message::{self, Kind, Message};
+use super::outages::may_be_local;
 use super::script::Mark;
 use super::workspace::{HttpRequest, Ledger};
 use aerostack_gateway::proto::transport::ConnId;
@@ -112,6 +113,8 @@ pub(crate) struct Judge {
     /// Every line on stdout.
     pub(crate) heard: Vec<String>,
     pub(crate) consent: Consent,
+    /// The gateway answers for a workspace that is away: the handshake is not judged.
+    pub(crate) local: bool,
 }
 
 impl Judge {
@@ -140,6 +143,7 @@ impl Judge {
             must_close: Vec::new(),
             heard: Vec::new(),
             consent: Consent::default(),
+            local: false,
         }
     }
 
@@ -366,7 +370,8 @@ impl Judge {
         let asked = &mut self.asked[at];
         if let Some(result) = &message.result {
             let echo = result["_meta"]["sim/nonce"].as_u64();
-            if echo.is_some() && echo == asked.nonce {
+            let local = self.local && echo.is_none() && may_be_local(&asked.method);
+            if local || echo.is_some() && echo == asked.nonce {
                 return Ok(());
             }
             let denied = self.consent.result(result, asked.key);
@@ -417,8 +422,10 @@ impl Judge {
             let key = request.message.as_ref().and_then(Message::key);
             self.consent.leaves(approval, key)?;
         }
-        self.check_session(request, what, ledger)?;
-        self.check_order(conn, request, what, now_us)?;
+        if !self.local {
+            self.check_session(request, what, ledger)?;
+            self.check_order(conn, request, what, now_us)?;
+        }
         if let (Some(at), "POST") = (asked, request.method.as_str()) {
             let asked = &mut self.asked[at];
             asked.transmitted = true;

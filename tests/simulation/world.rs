@@ -618,7 +618,12 @@ impl World {
         if !self.random.chance(self.weather.refuse) {
             return self.plan(us, Event::Connected(conn));
         }
-        let (cause, phase) = self.random.pick(&failures()).clone();
+        let mut failures = failures();
+        if self.judge.local {
+            // What passes by itself; a wrong certificate or proxy is for a person to mend.
+            failures.truncate(5);
+        }
+        let (cause, phase) = self.random.pick(&failures).clone();
         let us = if cause == CloseCause::TimedOut {
             10_000_000
         } else {
@@ -666,6 +671,17 @@ impl World {
     pub(crate) fn break_busy(&mut self) {
         let mut conns: Vec<ConnId> = self.conns.keys().copied().collect();
         conns.retain(|conn| self.judge.is_busy(*conn));
+        self.break_these(conns);
+    }
+
+    /// Every connection that is open breaks.
+    pub(crate) fn break_all(&mut self) {
+        let open = self.conns.iter().filter(|(_, entry)| entry.open);
+        let conns = open.map(|(conn, _)| *conn).collect();
+        self.break_these(conns);
+    }
+
+    fn break_these(&mut self, conns: Vec<ConnId>) {
         for conn in conns {
             let cause = CloseCause::Io(ErrorKind::ConnectionReset);
             self.plan(0, Event::Deliver(conn, Delivery::Closed(cause, Vec::new())));
@@ -760,7 +776,11 @@ impl World {
     }
 
     /// The server is at work; then what it does of itself is done.
-    fn serve(&mut self, conn: ConnId, work: impl FnOnce(&mut dyn Workspace, &mut Desk<'_>)) {
+    pub(crate) fn serve(
+        &mut self,
+        conn: ConnId,
+        work: impl FnOnce(&mut dyn Workspace, &mut Desk<'_>),
+    ) {
         let mut acts = Vec::new();
         let mut desk = Desk {
             wall_ms: WALL_MS + self.slept_ms + self.now_us / 1_000,
