@@ -210,7 +210,15 @@ impl Gates {
     /// The request comes again, under an approval.
     pub(super) fn retry(&mut self, id: &str, message: &Message, desk: &mut Desk<'_>) -> Script {
         let Some(approval) = self.approvals.get_mut(id) else {
-            return self.gate(message, desk);
+            if !self.manner.at_most_once {
+                return self.gate(message, desk);
+            }
+            // It may have run before all was forgotten: the promise still holds.
+            let body = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{{\"code\":-32602,\"message\":\"srv: no such approval\"}}}}",
+                message.id
+            );
+            return self.reply(&body, vec![], desk);
         };
         if approval.word != "approved" {
             desk.ledger.broken = Some(format!("{id} is {}, but its request came", approval.word));

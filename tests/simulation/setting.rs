@@ -99,3 +99,65 @@ pub(crate) fn config(settings: &[(&'static str, &str)], limits: Limits) -> Confi
     config.identity = Identity::default();
     config
 }
+
+/// What tests do.
+impl World {
+    /// The host writes a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.say_later(0, format!("{line}\n").into_bytes());
+    }
+
+    pub(crate) fn say_later(&mut self, us: u64, bytes: Vec<u8>) {
+        self.plan(us, Event::Stdin(bytes));
+    }
+
+    pub(crate) fn close_stdin(&mut self, us: u64) {
+        self.plan(us, Event::StdinClosed);
+    }
+
+    pub(crate) fn terminate(&mut self, us: u64) {
+        self.plan(us, Event::Terminate);
+    }
+
+    pub(crate) fn lose_stdout(&mut self, us: u64) {
+        self.plan(us, Event::StdoutGone);
+    }
+
+    pub(crate) fn sleep(&mut self, us: u64, ms: u64) {
+        self.plan(us, Event::Sleep(ms));
+    }
+
+    /// The host reads again.
+    pub(crate) fn unstick_stdout(&mut self) {
+        self.weather.stdout_stuck = false;
+        self.weather.stdout_rate = None;
+        self.plan(0, Event::StdoutDrained(self.stdout_queued));
+    }
+
+    /// Lets virtual time pass.
+    pub(crate) fn run_ms(&mut self, ms: u64) {
+        let until = self.now_us + ms * 1_000;
+        while self.exit.is_none() && self.next_us().is_some_and(|at| at <= until) {
+            self.step();
+        }
+        self.now_us = self.now_us.max(until);
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_us / 1_000
+    }
+
+    pub(crate) fn transcript_hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    pub(crate) fn conns_open(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// The judge's last word.
+    pub(crate) fn finish(&mut self) {
+        let verdict = self.judge.end(&self.ledger);
+        self.must(verdict);
+    }
+}
