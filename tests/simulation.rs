@@ -1,14 +1,16 @@
 //! The engine against a random host, a random network and a random server, on a virtual clock.
 //!
-//! `cargo test` runs 256 seeds. `AEROSTACK_SIM_SEED=17` runs one seed again; `AEROSTACK_SIM_SEEDS=10000`
-//! runs more. A failure names its seed and prints the last events before it.
+//! `cargo test` runs 128 seeds of each storm. `AEROSTACK_SIM_SEED=17` runs one seed again,
+//! `AEROSTACK_SIM_SEEDS=10000` runs more. A failure names its seed and prints the last events before it.
 //!
 //! ```text
-//! world      clock, event queue, pipes and network; drives the engine as the reactor does
-//! judge      the invariants, watched on both sides of the engine
-//! host       a random host          chaos     a random server
-//! workspace  what a server is       script    what it does with one exchange
-//! scenarios  one rule each, directed
+//! world, network, setting   clock, event queue, pipes, connections; drives the engine as the reactor does
+//! judge, witness, consent   the invariants, watched on both sides of the engine; approvals
+//! workspace, script, frames what a server is; what it does with one exchange; RFC 6455
+//! host, chaos, storm        a random host, a random server, one seed of both
+//! applicant, gates, people, consents   calls that need approval, a workspace with people, one seed
+//! outages                   a workspace that is away, one seed
+//! scenarios, decisions, clerk, presence   one rule each, directed
 //! ```
 
 #[path = "simulation/applicant.rs"]

@@ -54,7 +54,10 @@ impl Bridge {
         }
         call.approval_rounds += 1;
         match self.approvals.by_id(&needed.approval_id) {
-            Some(watch) => self.attach(watch, id),
+            Some(watch) => {
+                self.renew(watch);
+                self.attach(watch, id);
+            }
             None => self.begin_approval(id, &needed),
         }
         true
@@ -229,16 +232,22 @@ impl Bridge {
         self.log(Level::Info, || {
             format!("{label} was repeated: it waits for its approval again")
         });
-        // The time of a detached approval was the ten minutes; from here its own time counts.
-        if let Some(approval) = self.approvals.get_mut(watch) {
-            let whole = self.now.mono + self.config.approval_timeout;
+        self.renew(watch);
+        self.attach(watch, id);
+        true
+    }
+
+    /// The time of a detached approval was the ten minutes; from here its own time counts.
+    fn renew(&mut self, watch: WatchId) {
+        let whole = self.now.mono + self.config.approval_timeout;
+        if let Some(approval) = self.approvals.get_mut(watch)
+            && approval.calls.is_empty()
+        {
             let ends = approval.expires.unwrap_or(whole);
             let timer = self.timers.insert(ends, Timer::Approval(watch));
             let old = approval.deadline.replace(timer);
             self.disarm(old);
         }
-        self.attach(watch, id);
-        true
     }
 
     /// The host gave up, a person did not: the approval stays open for a while.

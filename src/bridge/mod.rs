@@ -333,7 +333,7 @@ impl Bridge {
             Input::Timeout => self.timeouts(),
         }
         // Behind the input, so that a connection it ends is not touched again; before anything is sent.
-        if slept {
+        if slept && !matches!(self.ending, ending::Ending::Over) {
             self.wake_up();
         }
         self.settle();

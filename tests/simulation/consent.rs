@@ -21,7 +21,6 @@ pub(crate) struct Consent {
     /// The workspace promised to execute an approval once, so that repeats do no harm.
     pub(crate) at_most_once: bool,
     told: BTreeMap<String, Told>,
-    status: u64,
     /// When background requests left, and their ids.
     background: VecDeque<(u64, String)>,
 }
@@ -72,8 +71,8 @@ impl Consent {
         }
         // One that is sent again (a stale connection, a lost session) is the same one.
         let id = request.message.as_ref().map(|m| m.id.clone());
-        self.status += u64::from(status);
-        let id = id.unwrap_or_else(|| format!("status {}", self.status));
+        // A GET has none: two about the same within five seconds are one.
+        let id = id.unwrap_or_else(|| format!("{} {}", request.target, now_us / 5_000_000));
         if self.background.iter().all(|(_, known)| *known != id) {
             self.background.push_back((now_us, id));
         }

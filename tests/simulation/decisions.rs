@@ -237,6 +237,24 @@ fn who_comes_back_waits_no_longer_than_the_approval_lives() {
 }
 
 #[test]
+fn who_is_told_of_a_detached_approval_waits_for_its_own_time() {
+    let clerk = Clerk {
+        only: Some("apr_same"),
+        ..Clerk::default()
+    };
+    let (mut world, clerk) = waiting(&[("AEROSTACK_APPROVAL_TIMEOUT", "60")], clerk);
+    clerk.borrow_mut().slow_us = 200_000;
+    call(&mut world, 2);
+    world.run_ms(100);
+    world.say(&cancel_because("1", "Timeout"));
+    world.run_ms(59_000);
+    assert_eq!(answer(&world, 2), "");
+    world.run_ms(8_000);
+    assert!(answer(&world, 2).contains("no decision came in time"));
+    over(world);
+}
+
+#[test]
 fn the_hosts_wait_can_be_bounded() {
     let (mut world, clerk) = waiting(&[("AEROSTACK_APPROVAL_WAIT", "20")], Clerk::default());
     world.run_ms(19_800);

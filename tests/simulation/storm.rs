@@ -121,9 +121,7 @@ fn calm(world: &mut World) {
 
 /// Requests that should have an answer: a subscription may stay open.
 pub(crate) fn waiting(world: &World) -> Vec<(String, String, Option<u64>)> {
-    let mut open = world.judge.unanswered();
-    open.retain(|(_, method, _)| method != "subscriptions/listen");
-    open
+    world.judge.unanswered_in_time()
 }
 
 pub(crate) fn end(world: &mut World, random: &mut Random) {
