@@ -225,6 +225,10 @@ impl Bridge {
             self.session.parked.push_back(Parked::Notice(message));
             return;
         }
+        // What it speaks of is gone with the session; only a request opens another.
+        if era == Era::Legacy && self.session.phase == Phase::Lost {
+            return;
+        }
         self.post(NoticeKind::Other, era, message);
     }
 

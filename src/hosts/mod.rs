@@ -2,7 +2,7 @@
 //! how the gateway is put into it (`--print-config`, `--install`).
 //!
 //! Owns the table of hosts and the edits of their files. Beside `io` it is the only module that may
-//! touch files: [`mod@find`] looks for them, [`mod@install`] reads and writes them; the rest is pure.
+//! touch files: `find` looks for them, `install` reads and writes them; the rest is pure.
 //! It must never reformat what others wrote, and never print a token that was not asked for.
 
 mod entry;

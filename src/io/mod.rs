@@ -1,7 +1,7 @@
 //! The impure shell: the only place that names sockets, TLS, threads, descriptors and clocks.
 //!
 //! Owns how bytes move. It must never decide what they mean: all policy is the engine's, and the
-//! two know each other only by [`Input`] and [`Output`].
+//! two know each other only by `Input` and `Output`.
 //!
 //! ```text
 //!   stdin  ─ stdio ─┐                         ┌─ conn ─ link ─ rustls ─ TcpStream
