@@ -162,7 +162,7 @@ impl Failure {
         format!("{request} failed: {words}. {ran}")
     }
 
-    /// The `data` member of the error, raw JSON (CONTRACT "HTTP").
+    /// The `data` member of the error, raw JSON.
     pub fn data(&self, before: Executed) -> String {
         let executed = match self.executed().max(before) {
             Executed::No => "no",

@@ -883,7 +883,7 @@ fn the_era_probe_of_a_legacy_workspace_is_answered_with_an_error() {
     gateway.finish().code(0);
 }
 
-/// E2: silence would cost the host a minute.
+/// Silence would cost the host a minute.
 #[test]
 fn the_era_probe_of_a_silent_workspace_is_answered() {
     let workspace = Workspace::http();
@@ -927,7 +927,7 @@ fn subscriptions_carry_announcements_and_end_well() {
     gateway.finish().code(0);
 }
 
-/// C1: a modern cancel closes the stream and is not POSTed.
+/// A modern cancel closes the stream and is not POSTed.
 #[test]
 fn a_modern_cancel_closes_the_stream() {
     let workspace = Workspace::http();
@@ -968,7 +968,7 @@ fn an_open_subscription_ends_with_stdin() {
     assert_eq!(ended.lines[0].id().as_deref(), Some("5"));
 }
 
-/// Errors of the modern era reach the host unchanged, for they steer its choice of an era (M8, E3).
+/// Errors of the modern era reach the host unchanged, for they steer its choice of an era.
 #[test]
 fn modern_errors_pass_untouched() {
     let workspace = Workspace::http();
@@ -983,7 +983,7 @@ fn modern_errors_pass_untouched() {
     gateway.finish().code(0);
 }
 
-/// M4: a tool whose header annotations break the rules is left out, the others keep every byte.
+/// A tool whose header annotations break the rules is left out, the others keep every byte.
 #[test]
 fn tools_with_broken_annotations_are_left_out_of_a_modern_list() {
     let good = r#"{"name":"good", "inputSchema":{"type":"object"},"x":1E400}"#;

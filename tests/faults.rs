@@ -108,7 +108,7 @@ fn statuses_after_which_nobody_knows() {
     check(executed, Some(500), "unknown", &["HTTP 500"]);
 }
 
-/// A status with a JSON-RPC error without id: the peer's own words, under the request's id (C5).
+/// A status with a JSON-RPC error without id: the peer's own words, under the request's id.
 #[test]
 fn a_json_rpc_error_in_a_refusal_is_passed_on() {
     let workspace = Workspace::http();
@@ -476,7 +476,7 @@ fn a_call_that_is_never_answered_ends_by_the_time_that_was_set() {
     gateway.finish().code(0);
 }
 
-// Stale connections (P18).
+// Stale connections.
 
 /// The server closes an idle connection unannounced: noticed, the next call takes a new one.
 #[test]

@@ -77,7 +77,7 @@ fn one_socket_for_both_directions() {
     gateway.wait().code(0);
 }
 
-/// `aerostack-gateway < file > file`: epoll refuses both (P11).
+/// `aerostack-gateway < file > file`: epoll refuses both.
 #[test]
 fn regular_files() {
     let workspace = Workspace::http();
@@ -266,7 +266,7 @@ fn check_flags(nonblocking: bool, sockets: bool) {
     gateway.wait().code(0);
 }
 
-/// I6 and P14: a host that does not read its answers can still talk, and what piles up stays with
+/// A host that does not read its answers can still talk, and what piles up stays with
 /// the network. The answers are made once and served by a raw server: 100 MB are served at once.
 #[test]
 fn a_stuck_stdout_reader_stalls_nothing_and_memory_stays_bounded() {
@@ -336,7 +336,7 @@ fn wait_until_readable(file: &File) {
     );
 }
 
-/// P12b: a host that never drains stderr has a bridge all the same.
+/// A host that never drains stderr has a bridge all the same.
 #[test]
 fn unread_stderr_at_debug_level_does_not_block() {
     for sockets in [false, true] {
@@ -357,7 +357,7 @@ fn unread_stderr_at_debug_level_does_not_block() {
     }
 }
 
-/// P15 for stderr: a host that closed it loses the log and nothing else.
+/// For stderr: A host that closed it loses the log and nothing else.
 #[test]
 fn closed_stderr_is_no_trouble() {
     let workspace = Workspace::http();
@@ -389,7 +389,7 @@ fn a_line_that_is_no_json_is_answered_and_the_next_is_intact() {
     // Not UTF-8.
     gateway.write(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\xfe\"}\n".to_vec());
     assert_eq!(gateway.next().at("/error/code"), -32_700);
-    // Blank lines and a trailing CR are tolerated (S4).
+    // Blank lines and a trailing CR are tolerated.
     gateway.write(b"\n\r\n  \n".to_vec());
     gateway.write([request("7", "ping").as_bytes(), b"\r\n"].concat());
     assert_eq!(gateway.next().id().as_deref(), Some("7"));
@@ -432,7 +432,7 @@ fn a_line_of_ten_megabytes_is_forwarded() {
     gateway.finish().code(0);
 }
 
-/// UTF-8 sequences and CRLF may straddle reads (P17).
+/// UTF-8 sequences and CRLF may straddle reads.
 #[test]
 fn a_message_byte_by_byte() {
     let workspace = Workspace::http();
@@ -571,7 +571,7 @@ fn sigterm_with_a_dead_workspace() {
     assert_eq!(workspace.sessions(), 1, "it could not be given back");
 }
 
-/// P15: nobody reads stdout any more, noticed even with nothing to write.
+/// Nobody reads stdout any more, noticed even with nothing to write.
 #[test]
 fn a_closed_stdout_is_the_end() {
     for sockets in [false, true] {
@@ -603,7 +603,7 @@ fn a_host_that_dies_at_once() {
     gateway.wait().code(0);
 }
 
-/// P16: after the end of stdin nothing spins. A drain that waits for an answer costs no CPU.
+/// After the end of stdin nothing spins. A drain that waits for an answer costs no CPU.
 #[test]
 fn waiting_costs_no_processor_time() {
     let workspace = Workspace::http();

@@ -243,7 +243,7 @@ fn connected(server: &TlsServer, authority: &Authority, dir: &Dir) -> Gateway {
 
 const FINE: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"text":"fine"}]}}"#;
 
-/// P7: an end without close_notify is harmless only where the framing had already ended.
+/// An end without close_notify is harmless only where the framing had already ended.
 #[test]
 fn an_end_without_close_notify_in_a_body_is_a_truncation() {
     let json = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";

@@ -15,7 +15,7 @@ pub(super) enum Asker {
     Host(Option<BatchId>),
     /// The gateway: a new session for the host's lost one.
     Reopening,
-    /// The gateway: all pages of tools/list, to learn a tool's headers for the waiting call (M6).
+    /// The gateway: all pages of tools/list, to learn a tool's headers for the waiting call.
     Headers(CallId),
     /// The gateway: the state of an approval.
     Poll(WatchId),

@@ -74,7 +74,7 @@ impl Bridge {
         self.drain(self.config.limits.drain_terminated);
     }
 
-    /// Nobody reads any more: answers need not be waited for (P15).
+    /// Nobody reads any more: answers need not be waited for.
     pub(super) fn stdout_gone(&mut self) {
         if !self.ending.is_over() {
             self.farewell();

@@ -73,7 +73,7 @@ impl Bridge {
             .is_some_and(Call::is_hosts)
     }
 
-    /// "tools/call and approved retries use no connection idle for over 3 s" (P18).
+    /// "tools/call and approved retries use no connection idle for over 3 s".
     fn needs_fresh(&self, task: &Task) -> bool {
         let call = task.call().and_then(|call| self.calls.get(call));
         !self.is_replayable(task) || call.is_some_and(|call| call.approved.is_some())
@@ -160,7 +160,7 @@ impl Bridge {
                     let watch = *watch;
                     return self.socket_bytes(watch, bytes);
                 }
-                // Nobody asked for these bytes: the connection is out of step (P19).
+                // Nobody asked for these bytes: the connection is out of step.
                 State::Idle { .. } | State::Dialing | State::DialingFor { .. } => {
                     if !bytes.is_empty() {
                         self.close(conn);
@@ -280,7 +280,7 @@ impl Bridge {
     }
 
     /// A kept connection turned out stale. "Replay once only if the connection was reused AND zero
-    /// response bytes came AND (the method is safe OR nothing was handed to the socket)" (P18).
+    /// response bytes came AND (the method is safe OR nothing was handed to the socket)".
     fn replay(&mut self, id: TaskId, close: &Close) -> bool {
         let Some(task) = self.tasks.get(id) else {
             return false;

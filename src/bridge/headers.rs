@@ -1,5 +1,5 @@
 //! The modern era's headers (2026-07-28): "stdio has no header layer, so the bridge itself must
-//! produce all of these from the body" (M2, M3, M5).
+//! produce all of these from the body".
 //!
 //! Owns what tools/list taught about `x-mcp-header`. It never judges arguments: a value that fits no
 //! header is left out, and the workspace says what it thinks of that.
@@ -143,7 +143,7 @@ fn at_path<'a>(arguments: &'a str, path: &[String]) -> Option<&'a str> {
     Some(at)
 }
 
-/// "string as is, integer decimal, boolean true/false; null or absent -> omit" (M3).
+/// "string as is, integer decimal, boolean true/false; null or absent -> omit".
 fn header_value(raw: &str) -> Option<String> {
     match raw.as_bytes().first()? {
         b'"' => jsonrpc::string(raw).map(|text| text.into_owned()),
@@ -168,7 +168,7 @@ fn decimal(raw: &str) -> String {
 
 /// The `x-mcp-header` annotations of a schema, or the rule that one of them breaks: "only
 /// `properties` chains from the root, types string/integer/boolean, RFC 9110 token, unique ignoring
-/// case" (M3).
+/// case".
 fn annotations(schema: &str) -> Result<Vec<Param>, String> {
     let Ok(schema) = serde_json::from_str::<Value>(schema) else {
         return Ok(Vec::new());
@@ -255,7 +255,7 @@ fn annotated(
 
 impl Bridge {
     /// A modern tools/list answer: its headers are learnt, "tools violating the rules MUST be left
-    /// out" (M4). Without a violation the bytes stay as they came.
+    /// out". Without a violation the bytes stay as they came.
     pub(super) fn tools_listed(&mut self, answer: Vec<u8>) -> Vec<u8> {
         let Ok(Parsed::One(message)) = jsonrpc::parse(&answer) else {
             return answer;
@@ -288,7 +288,7 @@ impl Bridge {
     }
 
     /// "-32020 HeaderMismatch for a tools/call: SHOULD tools/list, then retry once with the right
-    /// headers" (M6). False if that was tried already.
+    /// headers". False if that was tried already.
     pub(super) fn learn_headers(&mut self, id: CallId, answer: &[u8]) -> bool {
         let Some(call) = self.calls.get_mut(id) else {
             return false;
@@ -304,7 +304,7 @@ impl Bridge {
         true
     }
 
-    /// Our own tools/list, with the metadata of the call that needs it (MCP.md 4.5).
+    /// Our own tools/list, with the metadata of the call that needs it.
     fn list_tools(&mut self, waiting: CallId, cursor: Option<&str>) {
         let Some(call) = self.calls.get(waiting) else {
             return;

@@ -24,7 +24,7 @@ impl Bridge {
         self.lines = lines;
     }
 
-    /// End of input: "a last line without newline counts" (P17).
+    /// End of input: "a last line without newline counts".
     pub(super) fn stdin_closed(&mut self) {
         let mut lines = std::mem::replace(&mut self.lines, crate::proto::line::LineReader::new(0));
         if let Some(line) = lines.finish() {
@@ -73,7 +73,7 @@ impl Bridge {
         ));
     }
 
-    /// A batch is split: from 2025-06-18 on every message is a POST of its own (H1).
+    /// A batch is split: from 2025-06-18 on every message is a POST of its own.
     fn batch(&mut self, members: &[&str]) {
         let parsed: Vec<_> = members
             .iter()
@@ -119,7 +119,7 @@ impl Bridge {
                 _ => self.notify(message.text.as_bytes().to_vec(), era),
             },
             Kind::Response if deaf => {}
-            // The host's answer to a request of the workspace: a POST of its own (H6).
+            // The host's answer to a request of the workspace: a POST of its own.
             Kind::Response => self.notify(message.text.as_bytes().to_vec(), Era::Legacy),
         }
     }
@@ -199,7 +199,7 @@ impl Bridge {
         }
     }
 
-    /// "The client MUST receive an answer to its era probe quickly" (E2); for all else the host owns
+    /// "The client MUST receive an answer to its era probe quickly"; for all else the host owns
     /// time, unless the person set AEROSTACK_REQUEST_TIMEOUT.
     fn arm_deadline(&mut self, id: CallId) {
         let Some(call) = self.calls.get(id) else {
@@ -298,8 +298,8 @@ impl Bridge {
         self.withdraw(id, cancel, &reason);
     }
 
-    /// Takes a request back: unsent ones vanish, modern ones lose their stream (C1), legacy ones are
-    /// followed by `cancel` (C2). No answer is written.
+    /// Takes a request back: unsent ones vanish, modern ones lose their stream, legacy ones are
+    /// followed by `cancel`. No answer is written.
     pub(super) fn withdraw(&mut self, id: CallId, cancel: Vec<u8>, reason: &str) {
         let Some(call) = self.forget_call(id) else {
             return;

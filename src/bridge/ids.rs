@@ -16,7 +16,7 @@ pub(super) struct TaskId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WatchId(pub(super) u64);
 
-/// Which protocol generation a message belongs to (MCP.md E1).
+/// Which protocol generation a message belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Era {
     /// Up to 2025-11-25: handshake and session.

@@ -395,7 +395,7 @@ impl Bridge {
         self.limit_stdin();
     }
 
-    /// CLOCK_MONOTONIC stands still while the machine sleeps (P26): if the wall clock ran ahead,
+    /// CLOCK_MONOTONIC stands still while the machine sleeps: if the wall clock ran ahead,
     /// idle connections are dead, though nobody told us.
     fn has_slept(&self, now: Now) -> bool {
         const DRIFT_MS: u64 = 10_000;

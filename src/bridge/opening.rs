@@ -32,7 +32,7 @@ impl Bridge {
         self.launch(id);
     }
 
-    /// Leaves a session: its stream is closed, the workspace may forget it (H14).
+    /// Leaves a session: its stream is closed, the workspace may forget it.
     fn end_session(&mut self, next: Phase) {
         let stream = std::mem::take(&mut self.session.stream);
         self.disarm(stream.reopen);
@@ -100,7 +100,7 @@ impl Bridge {
     }
 
     /// Takes over what a new session is known by: the version is the answer's, not what was proposed
-    /// (H13), the id comes from this response only (H11).
+    ///, the id comes from this response only.
     fn establish(&mut self, task: TaskId, answer: &[u8]) {
         let head = self.tasks.get(task).and_then(|task| task.head.as_ref());
         let id = head.and_then(|head| head.session_id.clone());
@@ -196,7 +196,7 @@ impl Bridge {
     }
 
     /// A request was refused because the workspace forgot the session: refused means not executed, so
-    /// it is sent once more in a new one (H12).
+    /// it is sent once more in a new one.
     pub(super) fn resend_in_new_session(&mut self, id: CallId, session: u32) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
@@ -279,7 +279,7 @@ impl Bridge {
         }
     }
 
-    // The session's event stream (H8).
+    // The session's event stream.
 
     pub(super) fn open_stream(&mut self) {
         self.session.stream.reopen = None;
@@ -334,7 +334,7 @@ impl Bridge {
         self.session.stream.reopen = Some(timer);
     }
 
-    // A request's own stream (H10).
+    // A request's own stream.
 
     /// Remembers how far a stream has come, for its resumption.
     pub(super) fn note_position(&mut self, id: TaskId) {
@@ -365,7 +365,7 @@ impl Bridge {
     }
 
     /// The stream ended without the answer. "On disconnection the client SHOULD resume"; in the modern
-    /// era there is no resumption: "the request is lost" (M9).
+    /// era there is no resumption: "the request is lost".
     pub(super) fn stream_broke(&mut self, id: CallId, failure: Failure, delivered: bool) {
         let resumes_max = self.config.limits.resumes_max;
         let Some(call) = self.calls.get_mut(id) else {

@@ -1,7 +1,7 @@
 //! Connections to the workspace: which are idle, which are busy, who waits for one.
 //!
 //! Owns reuse. A connection serves one exchange at a time; an exchange that must not run twice only
-//! gets one that was idle for a moment (PITFALLS P18). What is sent on it, and what a failure means,
+//! gets one that was idle for a moment. What is sent on it, and what a failure means,
 //! is not known here.
 
 use super::ids::{TaskId, WatchId};

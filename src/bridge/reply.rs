@@ -11,7 +11,7 @@ use crate::proto::http::response::{Content, ResponseHead};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Parsed};
 use crate::proto::sse::EventStream;
 
-/// The specification's code for headers that do not match the body (M6).
+/// The specification's code for headers that do not match the body.
 const HEADER_MISMATCH: i64 = -32020;
 
 /// What a message of the workspace is, once nothing of it is borrowed any more.
@@ -178,8 +178,8 @@ impl Bridge {
             .map(|call| call.era);
         match message.kind {
             Kind::Notification => Routed::Forward,
-            // "The server MUST NOT send JSON-RPC requests" on a modern stream (M7), and we "MUST NOT
-            // write JSON-RPC requests to stdout" there (S6).
+            // "The server MUST NOT send JSON-RPC requests" on a modern stream, and we "MUST NOT
+            // write JSON-RPC requests to stdout" there.
             Kind::Request if era == Some(Era::Modern) => {
                 Routed::Drop("a request on a modern stream")
             }
@@ -190,7 +190,7 @@ impl Bridge {
                     .map(|raw| jsonrpc::error_parts(raw).map_or(-32603, |(code, _)| code));
                 let came = message.id.filter(|id| *id != "null");
                 let call = match (came, asked) {
-                    // "Fill in the request's id" (C5).
+                    // "Fill in the request's id".
                     (None, Some(call)) if error.is_some() => Some(call),
                     (None, _) => None,
                     (Some(came), Some(call)) => self
@@ -299,7 +299,7 @@ impl Bridge {
         self.complete(id, bytes);
     }
 
-    /// The exchange has answered. "The response SHOULD end the stream": it need not (H5).
+    /// The exchange has answered. "The response SHOULD end the stream": it need not.
     fn leave_stream(&mut self, task: TaskId) {
         match self.tasks.get(task) {
             Some(Task { conn: Some(_), .. }) => self.linger(task),
@@ -307,7 +307,7 @@ impl Bridge {
         }
     }
 
-    /// The answer with the id that the asker gave, as it was written (C3).
+    /// The answer with the id that the asker gave, as it was written.
     fn with_hosts_id(&self, id: CallId, bytes: Vec<u8>) -> Vec<u8> {
         let Some(call) = self.calls.get(id) else {
             return bytes;

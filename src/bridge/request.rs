@@ -98,7 +98,7 @@ impl Bridge {
         }
     }
 
-    /// The session's headers (H11, H13); returns its generation.
+    /// The session's headers; returns its generation.
     fn write_session(&self, head: &mut RequestHead) -> u32 {
         if let Some(id) = &self.session.id {
             head.header("Mcp-Session-Id", id);

@@ -13,7 +13,7 @@ use crate::proto::http::response::{ResponseHead, RetryAfter};
 use crate::proto::jsonrpc::{self, Parsed};
 use std::time::{Duration, Instant};
 
-/// The code of our own errors: "-32603 or a code outside -32768..-32000" (C4).
+/// The code of our own errors: "-32603 or a code outside -32768..-32000".
 const INTERNAL_ERROR: i64 = -32603;
 
 /// The rate limit's pause: one for the whole token.
@@ -89,7 +89,7 @@ impl Bridge {
             401 | 403 | 429 => self.request_failed(call, Failure::Status(refusal)),
             // A transient failure of something harmless is repeated before anybody hears of it.
             500.. if self.may_retry(call) => self.request_failed(call, Failure::Status(refusal)),
-            // "Error statuses carry JSON-RPC bodies that must reach the client unchanged" (M8).
+            // "Error statuses carry JSON-RPC bodies that must reach the client unchanged".
             _ if verdict.is_some() => {
                 self.tasks.restore(
                     id,
@@ -107,8 +107,8 @@ impl Bridge {
         }
     }
 
-    /// "404 with a session id: the client MUST start a new session" (H12), unless it is the modern
-    /// -32601; some servers answer 400 with words about the session (MCP.md 4.3).
+    /// "404 with a session id: the client MUST start a new session", unless it is the modern
+    /// -32601; some servers answer 400 with words about the session.
     pub(super) fn is_session_loss(
         &self,
         session: u32,

@@ -26,14 +26,14 @@ pub(super) enum Phase {
     Lost,
 }
 
-/// A session that is given back: DELETE carries its headers, not those of the next (H13, H14).
+/// A session that is given back: DELETE carries its headers, not those of the next.
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) id: Box<str>,
     pub(super) version: Option<Box<str>>,
 }
 
-/// The GET stream (H8).
+/// The GET stream.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) task: Option<TaskId>,
@@ -61,7 +61,7 @@ pub(super) struct Session {
     pub(super) generation: u32,
     /// `Mcp-Session-Id`, from the InitializeResult response only.
     pub(super) id: Option<Box<str>>,
-    /// The negotiated protocol version (H13).
+    /// The negotiated protocol version.
     pub(super) version: Option<Box<str>>,
     /// The request whose answer opens the session: the latest `initialize`, the host's or ours. One
     /// that it overtook is answered, but opens nothing.

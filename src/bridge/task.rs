@@ -46,15 +46,15 @@ pub(super) enum Purpose {
     Request(CallId),
     /// POST of a notification or of the host's answer; accepted with 202.
     Notice(Notice),
-    /// GET: the session's event stream (H8).
+    /// GET: the session's event stream.
     EventStream,
-    /// GET: the rest of a request's stream (H10).
+    /// GET: the rest of a request's stream.
     Resume(CallId),
     /// GET: the WebSocket of a watch.
     Upgrade(WatchId),
     /// GET: the state of an approval at the URL that the workspace named.
     Status(WatchId),
-    /// DELETE of that session (H14).
+    /// DELETE of that session.
     Delete(Left),
 }
 

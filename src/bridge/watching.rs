@@ -59,7 +59,7 @@ impl Bridge {
                 if let Some(bytes) = socket.take_output() {
                     self.out.push_back(Output::Transmit(conn, bytes));
                 }
-                // The shell flushes what was queued; the peer's own close is not waited for (P23).
+                // The shell flushes what was queued; the peer's own close is not waited for.
                 self.close(conn);
             }
         }
@@ -256,7 +256,7 @@ impl Bridge {
         *beat = self.timers.insert(at, Timer::Beat(id));
     }
 
-    /// The machine slept: sockets are dead though nobody told us; ask at once (P26).
+    /// The machine slept: sockets are dead though nobody told us; ask at once.
     pub(super) fn wake_watches(&mut self) {
         for id in self.watches.ids() {
             let Some(watch) = self.watches.get_mut(id) else {

@@ -46,7 +46,7 @@ pub struct Limits {
     pub tls_timeout: Duration,
     /// HTTP CONNECT through a proxy.
     pub proxy_timeout: Duration,
-    /// `server/discover`: the era probe must be answered quickly (MCP E2).
+    /// `server/discover`: the era probe must be answered quickly (MCP).
     pub discover_timeout: Duration,
     /// The gateway's own requests, notifications and the host's answers.
     pub control_timeout: Duration,

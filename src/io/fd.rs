@@ -2,7 +2,7 @@
 //!
 //! Owns the choice of the system call for each kind of descriptor. It must never change a flag of
 //! the descriptor: O_NONBLOCK belongs to the open file description, which the parent, our siblings
-//! and often stderr share (PITFALLS P12).
+//! and often stderr share.
 
 use rustix::fs::FileType;
 use rustix::io::{Errno, retry_on_intr};

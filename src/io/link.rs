@@ -178,7 +178,7 @@ impl Link {
             Next::Scratch(len) => Some(LinkEvent::Received(&scratch.buf[..len])),
             Next::Ended(cause) => {
                 self.ended = true;
-                // P6: the alert that says why goes out once, if it goes at all.
+                // The alert that says why goes out once, if it goes at all.
                 self.flush();
                 Some(LinkEvent::Ended {
                     cause,
@@ -195,7 +195,7 @@ impl Link {
                     self.handshaken = true;
                     return Next::Handshaken;
                 }
-                // P2: what is decrypted comes first, also before an error or EOF.
+                // What is decrypted comes first, also before an error or EOF.
                 self.lent = if self.handshaken {
                     plaintext(tls).len()
                 } else {
@@ -277,7 +277,7 @@ impl Link {
         }
         *scratch.reads_left -= 1;
         match self.stream.read(scratch.buf) {
-            // P7: TLS ends by close_notify. Without it, a body that lasts to the end may be cut.
+            // TLS ends by close_notify. Without it, a body that lasts to the end may be cut.
             Ok(0) if self.tls.is_some() && self.handshaken => {
                 self.fail(CloseCause::Io(ErrorKind::UnexpectedEof));
             }
@@ -358,7 +358,7 @@ impl Link {
         Ok(count)
     }
 
-    /// Moves the queue into rustls, as far as it takes it (P4: 64 KiB); head and body that were
+    /// Moves the queue into rustls, as far as it takes it (64 KiB); head and body that were
     /// queued apart become one record.
     fn encrypt(&mut self) {
         let Some(tls) = self.tls.as_mut().filter(|_| self.handshaken) else {
@@ -390,7 +390,7 @@ impl Link {
         }
         if self.flush() != Flush::Blocked {
             self.finished = true;
-            // P8: Write, not Both. An error means that the socket is closed already.
+            // Write, not Both. An error means that the socket is closed already.
             self.stream.shutdown(Shutdown::Write).ok();
         }
     }
@@ -414,6 +414,6 @@ impl Link {
 
 /// The plaintext at hand.
 fn plaintext(tls: &mut ClientConnection) -> &[u8] {
-    // P7: Ok(empty), UnexpectedEof and WouldBlock all mean that there is none.
+    // Ok(empty), UnexpectedEof and WouldBlock all mean that there is none.
     tls.reader().into_first_chunk().unwrap_or(&[])
 }

@@ -1,7 +1,7 @@
 //! Name lookup.
 //!
 //! Owns the short-lived threads in which getaddrinfo runs: the one exception to "one thread",
-//! because POSIX has no getaddrinfo that does not block (PITFALLS P24). It must never cache: the
+//! because POSIX has no getaddrinfo that does not block. It must never cache: the
 //! resolver behind getaddrinfo does, with the right lifetimes.
 
 use crate::proto::transport::ConnId;

@@ -18,7 +18,7 @@ pub(crate) fn token(id: ConnId, slot: usize) -> Token {
 }
 
 /// The connection that a token names. Ids are never reused, so a late event of an old socket finds
-/// nobody (PITFALLS P10).
+/// nobody.
 pub(crate) fn conn_of(token: Token) -> ConnId {
     ConnId((token.0 >> SLOT_BITS) as u64)
 }
@@ -40,7 +40,7 @@ pub(crate) fn open(
     Ok(stream)
 }
 
-/// P9: writable is not connected. `None`: not yet; otherwise who answered.
+/// Writable is not connected. `None`: not yet; otherwise who answered.
 pub(crate) fn connected(stream: &TcpStream) -> io::Result<Option<IpAddr>> {
     if let Some(err) = stream.take_error()? {
         return Err(err);
@@ -71,5 +71,5 @@ pub(crate) fn set_options(stream: &TcpStream) -> io::Result<()> {
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
 /// Between unanswered probes; USER_TIMEOUT ends them.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// PITFALLS P18.
+/// A half-open peer must be found by TCP: calls have no read time-out of their own.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);

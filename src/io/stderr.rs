@@ -1,7 +1,7 @@
 //! Log lines on stderr, never at the price of the loop.
 //!
 //! Owns the count of lines that did not fit. It must never block, buffer or fail: a host that does
-//! not drain stderr loses log lines, not its bridge (PITFALLS P12b).
+//! not drain stderr loses log lines, not its bridge.
 
 use super::fd::{self, AnyFd, Mode, PIPE_BUF};
 use std::io::IoSlice;

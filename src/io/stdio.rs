@@ -27,7 +27,7 @@ pub(crate) struct Stdin {
     fd: AnyFd,
     token: Token,
     mode: Mode,
-    /// epoll knows the descriptor; it refuses regular files and /dev/null (PITFALLS P11).
+    /// epoll knows the descriptor; it refuses regular files and /dev/null.
     registered: bool,
     ready: bool,
     /// The event spoke of a hang-up: a short read does not mean that all is read.
@@ -86,7 +86,7 @@ impl Stdin {
             Ok(len) => {
                 match self.mode {
                     // Only the kernel can say whether more is there without blocking us: ask it
-                    // to tell again (P1).
+                    // to tell again.
                     Mode::Polled => self.rearm(registry),
                     // A short read has emptied it: what comes later is a new edge.
                     Mode::Socket | Mode::NoWait => {
@@ -112,7 +112,7 @@ impl Stdin {
             .is_err();
     }
 
-    /// P16: a closed stdin must never wake us again.
+    /// A closed stdin must never wake us again.
     fn close(&mut self, registry: &Registry) -> Read {
         self.closed = true;
         if self.registered {
@@ -140,7 +140,7 @@ pub(crate) struct Stdout {
     token: Token,
     mode: Mode,
     registered: bool,
-    /// Whole lines; the cursor in it is the only place where a line is half written (P13).
+    /// Whole lines; the cursor in it is the only place where a line is half written.
     queue: Queue,
     /// The reader was too slow: a writable event will come.
     blocked: bool,
@@ -159,7 +159,7 @@ const ERRORS_ONLY: Interest = Interest::PRIORITY;
 const ERRORS_ONLY: Interest = Interest::WRITABLE;
 
 impl Stdout {
-    /// Watches the descriptor for the reader's end (P15).
+    /// Watches the descriptor for the reader's end.
     pub(crate) fn new(fd: AnyFd, registry: &Registry, token: Token) -> Self {
         let mut mode = Mode::of(fd.as_fd());
         let raw = fd.as_fd().as_raw_fd();

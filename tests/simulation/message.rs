@@ -116,7 +116,7 @@ impl Message {
             .as_str()
     }
 
-    /// Requests and notifications of the modern era (MCP.md E1).
+    /// Requests and notifications of the modern era.
     pub(crate) fn is_modern(&self) -> bool {
         self.version().is_some()
             || matches!(

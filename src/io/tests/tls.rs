@@ -39,7 +39,7 @@ fn failure(settings: ShellSettings, config: std::sync::Arc<rustls::ServerConfig>
         accept(config, stream).read(&mut [0; 16]).unwrap_err()
     });
     let told = exchange(settings, &format!("https://127.0.0.1:{port}/"), b"");
-    // P6: the alert says why.
+    // The alert says why.
     let alert = thread.join().unwrap().to_string();
     assert!(alert.contains("alert"), "{alert}");
     assert_eq!(told.close.phase, Phase::Tls);
@@ -185,7 +185,7 @@ fn ten_megabytes_both_ways_and_a_bare_fin() {
     let reply = pattern(10_000_000);
     let (port, thread) = server({
         let reply = reply.clone();
-        // P7: the socket is dropped without close_notify.
+        // The socket is dropped without close_notify.
         move |stream| answer(accept(config, stream), &reply)
     });
     let mut request = pattern(3_000_000);
@@ -196,7 +196,7 @@ fn ten_megabytes_both_ways_and_a_bare_fin() {
         &request,
     );
     assert!(thread.join().unwrap() == request, "the request was damaged");
-    // P2: all that came before the FIN was handed on.
+    // All that came before the FIN was handed on.
     assert!(told.received == reply, "the reply was damaged");
     let cause = CloseCause::Io(ErrorKind::UnexpectedEof);
     assert_eq!((told.sent, told.close.cause), (1, cause));
