@@ -211,3 +211,6 @@ impl Engine for Check {
         Some(bridge.map_or(self.deadline, |due| due.min(self.deadline)))
     }
 }
+
+#[cfg(test)]
+mod tests;
