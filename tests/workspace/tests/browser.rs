@@ -7,6 +7,10 @@
 mod browser;
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use browser::Browser;
 use serde_json::{Value, json};
 use support::{Session, Workspace};
@@ -22,7 +26,50 @@ fn a_person_decides_in_the_dashboard() {
 fn the_browser_test_runs_where_it_is_demanded() {
     if std::env::var("AEROSTACK_BROWSER_TEST").as_deref() == Ok("1") {
         story();
+        demo();
     }
+}
+
+#[test]
+#[ignore = "needs chromium, chromedriver and the gateway: run with --ignored (CI sets AEROSTACK_BROWSER_TEST=1)"]
+fn the_demo_waits_for_a_click() {
+    demo();
+}
+
+/// `scripts/demo` as a person sees it: the gateway's call waits until Approve is clicked in the browser.
+fn demo() {
+    let program = Path::new(env!("CARGO_BIN_EXE_aerostack-demo"));
+    let gateway = program.with_file_name("aerostack-gateway");
+    assert!(gateway.exists(), "build the gateway first: cargo build");
+    let mut demo = Command::new(program)
+        .arg(gateway)
+        .arg(env!("CARGO_BIN_EXE_aerostack-workspace"))
+        .env_remove("DISPLAY")
+        .env_remove("WAYLAND_DISPLAY")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the demo starts");
+    let mut lines = BufReader::new(demo.stdout.take().expect("piped")).lines();
+    let mut after = |words: &str| loop {
+        let line = lines.next().expect(words).expect("UTF-8");
+        if let Some((_, rest)) = line.split_once(words) {
+            return rest.to_owned();
+        }
+    };
+    let url = after("Open ");
+    let token = after("log in with the token ");
+    let browser = Browser::start();
+    browser.go(&url);
+    browser.until("document.body.dataset.view === 'login'");
+    browser.fill("#token", &token);
+    browser.click("#login-form button");
+    browser.until("document.querySelector('#bridges .bridge.on')");
+    let approval = url.rsplit('#').next().expect("an approval is named");
+    browser.until(&format!("document.getElementById('{approval}')"));
+    browser.click(&format!("#{approval} .approve"));
+    assert!(after("Approved. The call ran, once: ").contains("acme/site"));
+    browser.until("document.querySelector('#bridges .badge')?.textContent === 'offline' || document.querySelector('.live.off')");
+    assert!(demo.wait().expect("it ends").success());
 }
 
 fn story() {
