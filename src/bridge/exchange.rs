@@ -161,7 +161,7 @@ impl Bridge {
                     return self.socket_bytes(watch, bytes);
                 }
                 // Nobody asked for these bytes: the connection is out of step.
-                State::Idle { .. } | State::Dialing | State::DialingFor { .. } => {
+                State::Idle { .. } | State::Dialing { .. } | State::DialingFor { .. } => {
                     if !bytes.is_empty() {
                         self.close(conn);
                     }
@@ -259,7 +259,7 @@ impl Bridge {
             State::Idle { .. } => {}
             State::Upgraded { watch } => self.socket_lost(watch),
             State::DialingFor { task, .. } => self.fail(task, Failure::Connect(close)),
-            State::Dialing => match self.pool.take_waiting() {
+            State::Dialing { newest } => match self.pool.take_waiting(newest) {
                 Some(task) => self.fail(task, Failure::Connect(close)),
                 None => self.log(Level::Debug, || {
                     format!("a connection could not be made: {close:?}")

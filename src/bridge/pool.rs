@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// What a connection is doing.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Being made, for whichever waiting exchange is next.
-    Dialing,
+    /// Being made, for whichever waiting exchange is next; `newest` waited when it began.
+    Dialing { newest: TaskId },
     /// Being made to another origin, for this exchange alone.
     DialingFor { task: TaskId, lane: Lane },
     /// Waiting for its next exchange.
@@ -156,7 +156,9 @@ impl Pool {
         if self.dialing >= wanted || counted >= self.ceiling(limits) {
             return None;
         }
-        Some(self.dial_ahead())
+        let waiting = self.urgent.iter().chain(&self.calls);
+        let newest = waiting.map(|wanted| wanted.task).max()?;
+        Some(self.dial_as(newest))
     }
 
     /// Connections that may be there now, long-lived ones not counted.
@@ -179,13 +181,17 @@ impl Pool {
 
     /// A connection to dial although nobody waits for it yet.
     pub(super) fn dial_ahead(&mut self) -> ConnId {
+        self.dial_as(TaskId(u64::MAX))
+    }
+
+    fn dial_as(&mut self, newest: TaskId) -> ConnId {
         self.next += 1;
         let id = ConnId(self.next);
         self.dialing += 1;
         self.conns.insert(
             id,
             Conn {
-                state: State::Dialing,
+                state: State::Dialing { newest },
                 served: 0,
                 paused: false,
             },
@@ -239,7 +245,7 @@ impl Pool {
     /// The connection is ready.
     pub(super) fn connected(&mut self, id: ConnId, now: Instant) {
         if let Some(conn) = self.conns.get_mut(&id) {
-            self.dialing -= usize::from(matches!(conn.state, State::Dialing));
+            self.dialing -= usize::from(matches!(conn.state, State::Dialing { .. }));
             conn.state = State::Idle {
                 since: now,
                 keep: None,
@@ -267,7 +273,7 @@ impl Pool {
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         let conn = self.conns.remove(&id)?;
         match conn.state {
-            State::Dialing => self.dialing -= 1,
+            State::Dialing { .. } => self.dialing -= 1,
             State::Idle { .. } => self.idle.retain(|idle| *idle != id),
             State::Upgraded { .. } => self.busy[Lane::Stream as usize] -= 1,
             State::DialingFor { lane, .. } | State::Busy { lane, .. } => {
@@ -277,17 +283,21 @@ impl Pool {
         Some(conn)
     }
 
-    /// A dial failed: the exchange that has waited longest has to hear it.
-    pub(super) fn take_waiting(&mut self) -> Option<TaskId> {
+    /// A dial failed: the exchange that has waited longest has to hear it, unless it came later than
+    /// the dial began. That one gets a dial of its own.
+    pub(super) fn take_waiting(&mut self, newest: TaskId) -> Option<TaskId> {
         let waiting = self.urgent.len() + self.calls.len();
         // Other dials may still serve those who wait.
         if waiting <= self.dialing {
             return None;
         }
-        self.urgent
-            .pop_front()
-            .or_else(|| self.calls.pop_front())
-            .map(|wanted| wanted.task)
+        for queue in [&mut self.urgent, &mut self.calls] {
+            let first = queue.iter().position(|wanted| wanted.task <= newest);
+            if let Some(wanted) = first.and_then(|at| queue.remove(at)) {
+                return Some(wanted.task);
+            }
+        }
+        None
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
