@@ -49,7 +49,7 @@ impl Bridge {
             _ => return,
         };
         if let Some(problem) = self.guardian_problem(era) {
-            return self.guardian_failed_now(id, &problem);
+            return self.guardian_failed(id, &problem);
         }
         self.keep_local(id);
         let mut params = jsonrpc::set_member(&request, "bridge_id", &quote(&self.bridge_id()));
@@ -165,10 +165,6 @@ impl Bridge {
 
     /// Nobody could be asked, or nobody answered.
     pub(super) fn guardian_failed(&mut self, host: CallId, why: &str) {
-        self.guardian_failed_now(host, why);
-    }
-
-    fn guardian_failed_now(&mut self, host: CallId, why: &str) {
         self.guardian_says(
             host,
             &Verdict {

@@ -7,6 +7,7 @@ use super::task::{Purpose, Sink, Task};
 use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::{APPROVAL_NEEDED, ApprovalNeeded};
+use crate::proto::grow;
 use crate::proto::http::response::{Content, ResponseHead};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Parsed};
 use crate::proto::sse::EventStream;
@@ -97,8 +98,7 @@ impl Bridge {
                     return self.give_up(id, Failure::TooLarge(limit));
                 }
                 let part = &data[..data.len().min(room)];
-                grow(bytes, part.len());
-                bytes.extend_from_slice(part);
+                grow::extend(bytes, part, *max_bytes);
             }
             Sink::Events(_) => self.events(id, data),
         }
@@ -418,15 +418,6 @@ impl Bridge {
             Purpose::Status(watch) => self.polled(watch, None),
             Purpose::Delete(_) => {}
         }
-    }
-}
-
-/// Large bodies grow by a quarter, not by doubling: memory stays near what is there.
-fn grow(bytes: &mut Vec<u8>, more: usize) {
-    const LARGE: usize = 1 << 20;
-    let needed = bytes.len() + more;
-    if needed > bytes.capacity() && needed > LARGE {
-        let _ = bytes.try_reserve_exact(more + needed / 4);
     }
 }
 

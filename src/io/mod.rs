@@ -74,7 +74,12 @@ impl ShellSettings {
             tls: TlsSettings::from_env(|name| config.trust.variable(name)),
             proxy: Some(Box::new(choose)),
             allow_http: config.allow_http,
-            limits: ShellLimits::default(),
+            limits: ShellLimits {
+                connect: config.limits.connect_timeout,
+                proxy: config.limits.proxy_timeout,
+                tls: config.limits.tls_timeout,
+                ..ShellLimits::default()
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ const DOUBLE_UNTIL: usize = 1 << 20;
 
 /// Appends `bytes`, growing by at most a quarter once the buffer is large, and not past `limit`
 /// where that suffices: doubling would cost 16 MB for a value of 9 MB.
-pub(super) fn extend(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+pub fn extend(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
     let needed = buffer.len().saturating_add(bytes.len());
     if needed > buffer.capacity() && needed > DOUBLE_UNTIL {
         let roomy = buffer

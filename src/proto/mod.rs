@@ -12,6 +12,6 @@ pub mod timestamp;
 pub mod transport;
 pub mod ws;
 
-mod grow;
+pub mod grow;
 #[cfg(test)]
 mod testing;
