@@ -2,11 +2,13 @@
 //! program.
 
 pub mod aerostack;
+pub mod cookie;
 pub mod endpoint;
 pub mod header;
 pub mod http;
 pub mod jsonrpc;
 pub mod line;
+pub mod lost_session;
 pub mod sse;
 pub mod timestamp;
 pub mod transport;

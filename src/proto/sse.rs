@@ -19,6 +19,9 @@ pub struct ServerEvent {
     pub data: Vec<u8>,
     /// The event has no type, or the type "message".
     pub message: bool,
+    /// The type is "endpoint": so a server of the old HTTP+SSE transport (MCP 2024-11-05) begins
+    /// its stream.
+    pub endpoint: bool,
 }
 
 /// An event's data passed the limit. The stream can not be read on: close it.
@@ -37,7 +40,7 @@ impl std::error::Error for EventTooLarge {}
 ///
 /// Call [`feed`](EventStream::feed) until it returns `None`, with each piece of input. At the end
 /// of the stream drop it: "once the end of the file is reached, any pending data must be
-/// discarded" (section 9.2.6).
+/// discarded" (section 9.2.6). The one exception is [`finish`](EventStream::finish).
 #[derive(Debug)]
 pub struct EventStream {
     max_event_bytes: usize,
@@ -51,6 +54,7 @@ pub struct EventStream {
     /// A data line has come, so that the next one is joined with LF.
     has_data: bool,
     message: bool,
+    endpoint: bool,
     /// The value of the id line being read.
     id: Vec<u8>,
     /// What the next blank line makes the last event id, if an id line has come since the last.
@@ -92,6 +96,7 @@ impl EventStream {
             data: Vec::new(),
             has_data: false,
             message: true,
+            endpoint: false,
             id: Vec::new(),
             pending_id: None,
             last_event_id: None,
@@ -148,6 +153,14 @@ impl EventStream {
         } else {
             Ok(None)
         }
+    }
+
+    /// The stream has ended cleanly: the event that its last blank line would have ended. Servers
+    /// that close right behind the data of an answer do exist. Only for a request that still waits
+    /// for its answer: everything else must be discarded. A line that was cut off is in there as
+    /// far as it came.
+    pub fn finish(&mut self) -> Option<ServerEvent> {
+        self.feed(&mut b"\n\n".as_slice()).ok().flatten()
     }
 
     /// The id of the last event that ended, for Last-Event-ID. `None` if there was none, if it was
@@ -230,7 +243,10 @@ impl EventStream {
         self.part = Part::Name;
         let word = std::mem::take(&mut self.word);
         match field {
-            Field::Event => self.message = matches!(word.bytes(), b"" | b"message"),
+            Field::Event => {
+                self.message = matches!(word.bytes(), b"" | b"message");
+                self.endpoint = word.bytes() == b"endpoint";
+            }
             Field::Retry => self.retry_ms = word.number().or(self.retry_ms),
             Field::Id => self.end_id(),
             Field::Data | Field::Other => {}
@@ -259,8 +275,13 @@ impl EventStream {
         }
         self.has_data = false;
         let message = std::mem::replace(&mut self.message, true);
+        let endpoint = std::mem::take(&mut self.endpoint);
         let data = std::mem::take(&mut self.data);
-        (!data.is_empty()).then_some(ServerEvent { data, message })
+        (!data.is_empty()).then_some(ServerEvent {
+            data,
+            message,
+            endpoint,
+        })
     }
 }
 
@@ -405,6 +426,59 @@ mod tests {
         check("event: x\nevent\ndata: a\n\n", &["a"]);
         check("event:  message\ndata: a\n\n", &["!a"]);
         check("event: message-and-much-longer\ndata: a\n\n", &["!a"]);
+    }
+
+    #[test]
+    fn knows_the_old_transports_first_event() {
+        let endpoint = |wire: &str| {
+            let mut stream = EventStream::new(100);
+            let event = stream.feed(&mut wire.as_bytes());
+            event.ok().flatten().map(|event| event.endpoint)
+        };
+        assert_eq!(
+            endpoint("event: endpoint\ndata: /messages?id=1\n\n"),
+            Some(true)
+        );
+        assert_eq!(endpoint("data: /messages\nevent:endpoint\n\n"), Some(true));
+        assert_eq!(endpoint("event: endpoint\n\ndata: {}\n\n"), Some(false));
+        assert_eq!(
+            endpoint("event: endpoint\nevent: x\ndata: a\n\n"),
+            Some(false)
+        );
+        assert_eq!(endpoint("event: endpoints\ndata: a\n\n"), Some(false));
+        assert_eq!(endpoint("data: a\n\n"), Some(false));
+    }
+
+    #[test]
+    fn hands_out_at_the_end_what_no_blank_line_ended() {
+        fn check(wire: &str, expect: Option<&str>) {
+            for line_end in ["\n", "\r\n", "\r"] {
+                every_split(wire.replace('\n', line_end).as_bytes(), |pieces| {
+                    let mut stream = EventStream::new(20);
+                    for piece in pieces {
+                        let mut input = *piece;
+                        while let Ok(Some(_)) = stream.feed(&mut input) {}
+                    }
+                    let got = stream.finish().map(|event| event.data);
+                    let got = got.as_deref().map(String::from_utf8_lossy);
+                    assert_eq!(got.as_deref(), expect, "{wire:?} as {pieces:?}");
+                    assert_eq!(stream.finish(), None, "only once");
+                });
+            }
+        }
+        check("data: {}\n", Some("{}"));
+        check("data: {}", Some("{}"));
+        check("data: {\ndata: }", Some("{\n}"));
+        check("id: 1\nevent: message\ndata: {}", Some("{}"));
+        check("data: {}\nid: 1", Some("{}"));
+        check("data: {}\ndata", Some("{}\n"));
+        check("data: {}\n\n", None);
+        check("data: a\n\ndata: b\n", Some("b"));
+        check("data: a\n\n: keep-alive", None);
+        check("", None);
+        check("data:", None);
+        check("event: x\n", None);
+        check("data: more than it may have, by far", None);
     }
 
     #[test]

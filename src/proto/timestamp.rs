@@ -85,6 +85,33 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + millis).ok()
 }
 
+/// Reads the date of a cookie (RFC 6265 section 5.1.1) into unix seconds, 0 for all before 1970:
+/// time, day, month and year in any order, whatever stands between and behind them.
+pub fn parse_cookie_date(text: &[u8]) -> Option<u64> {
+    let (mut time, mut day, mut month, mut year) = (None, None, None, None);
+    let separates = |byte: &u8| matches!(byte, 9 | 32..=47 | 59..=64 | 91..=96 | 123..=126);
+    for token in text.split(separates) {
+        if time.is_none() && cookie_time(token).is_some() {
+            time = cookie_time(token);
+        } else if day.is_none() && leading_number(token, 1..=2).is_some() {
+            day = leading_number(token, 1..=2).map(|(day, _)| day);
+        } else if month.is_none() && cookie_month(token).is_some() {
+            month = cookie_month(token);
+        } else if year.is_none() {
+            year = leading_number(token, 2..=4).map(|(year, _)| year);
+        }
+    }
+    let year = match year? {
+        year @ 70..=99 => year + 1900,
+        year @ 0..=69 => year + 2000,
+        year => year,
+    };
+    let (month, day) = (month?, day?);
+    let date = Date { year, month, day };
+    let seconds = date.days().filter(|_| year >= 1601)? * DAY_S + time?;
+    Some(u64::try_from(seconds).unwrap_or(0))
+}
+
 /// Writes unix milliseconds as RFC 3339 in UTC, e.g. `2026-08-22T12:34:56.789Z`; stops at the year
 /// 9999.
 pub fn to_rfc3339(ms: u64) -> String {
@@ -190,6 +217,37 @@ fn clock(text: &str) -> Option<i64> {
     };
     let seconds = part(23)? * 3600 + part(59)? * 60 + part(60)?;
     parts.next().is_none().then_some(seconds)
+}
+
+/// Section 5.1.1 of RFC 6265: one or two digits each, and what follows them is no digit.
+fn cookie_time(token: &[u8]) -> Option<i64> {
+    let (hours, rest) = leading_number(token, 1..=2)?;
+    let (minutes, rest) = leading_number(rest.strip_prefix(b":")?, 1..=2)?;
+    let (seconds, _) = leading_number(rest.strip_prefix(b":")?, 1..=2)?;
+    let exists = hours <= 23 && minutes <= 59 && seconds <= 59;
+    exists.then_some(hours * 3600 + minutes * 60 + seconds)
+}
+
+/// The first three letters tell.
+fn cookie_month(token: &[u8]) -> Option<i64> {
+    let name = token.get(..3)?;
+    (1..).zip(MONTHS).find_map(|(number, month)| {
+        name.eq_ignore_ascii_case(month.as_bytes())
+            .then_some(number)
+    })
+}
+
+/// The digits in front, if they are so many, and what follows.
+fn leading_number(token: &[u8], places: std::ops::RangeInclusive<usize>) -> Option<(i64, &[u8])> {
+    let len = token
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (number, rest) = token.split_at(len);
+    let number = std::str::from_utf8(number)
+        .ok()
+        .filter(|_| places.contains(&len))?;
+    Some((number.parse().ok()?, rest))
 }
 
 /// The zone of an RFC 3339 time: "Z", or how far local time is ahead of UTC.
@@ -333,6 +391,48 @@ mod tests {
     }
 
     #[test]
+    fn reads_cookie_dates() {
+        fn check(text: &str, expect: Option<u64>) {
+            assert_eq!(parse_cookie_date(text.as_bytes()), expect, "{text}");
+        }
+        let same = Some(784_111_777);
+        check("Sun, 06 Nov 1994 08:49:37 GMT", same);
+        check("Sunday, 06-Nov-94 08:49:37 GMT", same);
+        check("Sun Nov  6 08:49:37 1994", same);
+        check("1994 november 6th, 8:49:37pm", same);
+        check("08:49:37 6 NOV 94 and what not", same);
+        check("6 Nov 1994 08:49:37 +0200", same);
+        check("nov-6-1994-08:49:37", same);
+        check("Thu, 01 Jan 1970 00:00:00 GMT", Some(0));
+        check("Thu, 01 Jan 1601 00:00:00 GMT", Some(0));
+        check("Thu, 01-Jan-70 00:00:01 GMT", Some(1));
+        check("Thu, 01-Jan-69 00:00:00 GMT", Some(3_124_224_000));
+        check("Thu, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799));
+        for bad in [
+            "",
+            "0",
+            "-1",
+            "tomorrow",
+            "06 Nov 1994",
+            "06 Nov 08:49:37",
+            "Nov 1994 08:49:37",
+            "06 1994 08:49:37",
+            "06 Nov 1600 08:49:37",
+            "06 Nov 94123 08:49:37",
+            "00 Nov 1994 08:49:37",
+            "31 Nov 1994 08:49:37",
+            "29 Feb 2026 08:49:37",
+            "06 Nov 1994 24:00:00",
+            "06 Nov 1994 08:60:00",
+            "06 Nov 1994 08:49:60",
+            "06 Nov 1994 08:49",
+            "06 Nov 1994 08:49:370",
+        ] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
     fn writes_rfc3339() {
         fn check(ms: u64, expect: &str) {
             assert_eq!(to_rfc3339(ms), expect);
@@ -380,6 +480,7 @@ mod tests {
                 let cut = random.below(bytes.len() + 1);
                 for bytes in [&bytes[..], &bytes[..cut]] {
                     let _ = parse_http_date(bytes);
+                    let _ = parse_cookie_date(bytes);
                     let _ = parse_rfc3339(&String::from_utf8_lossy(bytes));
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::HttpError;
 use super::request::is_header_value;
+use crate::proto::cookie;
 use crate::proto::timestamp::parse_http_date;
 
 /// The most header lines of one head.
@@ -64,6 +65,9 @@ pub struct ResponseHead {
     pub date_s: Option<u64>,
     /// The first WWW-Authenticate.
     pub www_authenticate: Option<Box<str>>,
+    /// The Set-Cookie lines, as they came, but for those that no jar would take: what a head may
+    /// hold bounds them.
+    pub set_cookies: Vec<Box<[u8]>>,
     /// Connection: upgrade and Upgrade: websocket, both.
     pub upgrade_websocket: bool,
     /// Sec-WebSocket-Accept.
@@ -137,6 +141,10 @@ impl ResponseHead {
             self.date_s = parse_http_date(value);
         } else if is("www-authenticate") {
             self.www_authenticate = self.www_authenticate.take().or_else(|| text(value));
+        } else if is("set-cookie") {
+            if value.len() <= cookie::LINE_MAX_BYTES {
+                self.set_cookies.push(value.into());
+            }
         } else if is("upgrade") {
             up.websocket |= list(value).any(|token| token.eq_ignore_ascii_case(b"websocket"));
         } else if is("sec-websocket-accept") {
@@ -409,6 +417,21 @@ X-Other: \u{e5}",
         assert_eq!(parse("Mcp-Session-Id: å").map(|h| h.session_id), Ok(None));
         let at = parse("Retry-After: Sunday, 06-Nov-94 08:49:37 GMT").map(|h| h.retry_after);
         assert_eq!(at, Ok(Some(RetryAfter::At(784_111_777))));
+    }
+
+    #[test]
+    fn keeps_cookies_line_by_line() {
+        let long = "x".repeat(cookie::LINE_MAX_BYTES);
+        let lines =
+            format!("Set-Cookie: a=1, b; Path=/\nX: y\nset-cookie: {long}\nSET-COOKIE: {long}x");
+        let got = parse(&lines).map(|h| h.set_cookies);
+        assert_eq!(
+            got,
+            Ok(vec![
+                b"a=1, b; Path=/".as_slice().into(),
+                long.as_bytes().into()
+            ])
+        );
     }
 
     #[test]
