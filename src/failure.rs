@@ -6,6 +6,7 @@
 use crate::log::printable;
 use crate::proto::http::HttpError;
 use crate::proto::transport::{Close, CloseCause, Phase, TlsFailure};
+use crate::proto::ws::WsError;
 use std::io::ErrorKind;
 
 /// Whether the workspace may have executed a request that failed.
@@ -54,6 +55,8 @@ pub enum Failure {
     TooManyStreams(usize),
     /// The event stream of a subscription broke.
     SubscriptionEnded,
+    /// The WebSocket's opening handshake is wrong.
+    Handshake(WsError),
 }
 
 /// An HTTP status that is no success, and what came with it.
@@ -92,7 +95,8 @@ impl Failure {
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
-            | Failure::SubscriptionEnded => Executed::Unknown,
+            | Failure::SubscriptionEnded
+            | Failure::Handshake(_) => Executed::Unknown,
         }
     }
 
@@ -144,6 +148,9 @@ impl Failure {
             }
             Failure::TooManyStreams(limit) => {
                 format!("{limit} streams are open already, the limit of this gateway")
+            }
+            Failure::Handshake(error) => {
+                format!("the WebSocket's handshake with {origin} is wrong: {error}")
             }
             Failure::SubscriptionEnded => {
                 format!("the subscription's stream from {origin} broke; subscribe again")
@@ -201,7 +208,8 @@ impl Refusal {
                 "Token invalid: {origin} refused AEROSTACK_TOKEN (HTTP 401){said}. Create a new token in \
                  the dashboard and update the setting"
             ),
-            403 => format!(
+            // A front end's page speaks of no token.
+            403 if !self.html => format!(
                 "this token is not allowed to do this (HTTP 403){said}. Check the token's role in the dashboard"
             ),
             404 => format!(
@@ -337,6 +345,10 @@ fn tls_words(failure: &TlsFailure, origin: &str) -> String {
         TlsFailure::NotYetValid => {
             format!("the certificate of {origin} is not valid yet. Check this machine's clock")
         }
+        TlsFailure::CaAsServer => format!(
+            "the certificate of {origin} is that of a certificate authority, which no server may show as its \
+             own. Have one issued for the server (with basicConstraints CA:FALSE)"
+        ),
         TlsFailure::NotTls => format!(
             "{origin} does not speak TLS. Check the port, or whether the URL should start with http://"
         ),
@@ -379,6 +391,9 @@ pub fn quote_body(body: &[u8]) -> (String, bool) {
         return (html_title(trimmed), true);
     }
     let words = json_message(body).unwrap_or_else(|| trimmed.to_owned());
+    if matches!(words.trim(), "{}" | "[]" | "null") {
+        return (String::new(), false);
+    }
     (printable(words.trim(), 300), false)
 }
 
@@ -538,6 +553,7 @@ mod tests {
             true,
         );
         check("<html><body>", "", true);
+        check(" {}\r\n", "", false);
         check("upstream\n down", "upstream  down", false);
         check("", "", false);
     }

@@ -53,21 +53,20 @@ fn run(options: Options) -> ExitCode {
 fn check(options: Options, json: bool) -> ExitCode {
     let environment = Environment::new(options.env);
     let style = io::report_style(json, &environment);
-    let mut config = match Config::read(&environment, Limits::default()) {
+    let config = match Config::read(&environment, Limits::default()) {
         Ok(config) => config,
         Err(error) => {
             print(&check::refusal(&error, style));
             return ExitCode::from(USAGE);
         }
     };
-    let warnings = check::prepare(&mut config);
     let mut settings = ShellSettings::for_bridge(&config);
     (settings.stdio, settings.limits) = (false, io::ShellLimits::for_check());
     let proxy = config
         .proxy
         .choose(&config.endpoint)
         .map(ToString::to_string);
-    let mut check = Check::new(config, warnings, proxy, style, io::random_seed(), io::now());
+    let mut check = Check::new(config, proxy, style, io::random_seed(), io::now());
     ExitCode::from(io::run(&mut check, settings))
 }
 

@@ -117,6 +117,9 @@ pub enum Output {
     Close(ConnId),
     /// Read this token file again; answered by `TokenRead`.
     ReadToken(String),
+    /// The exchange of the host's request with this id (raw JSON) failed: what goes to stdout next is
+    /// its answer. For an engine that plays the host, and wants more than the answer's words.
+    Failed(Box<str>, Box<Failure>),
     /// Stop reading stdin until `ResumeStdin`.
     PauseStdin,
     /// Read stdin again.
@@ -254,8 +257,6 @@ pub struct Bridge {
     /// Bytes given to stdout since it was last drained.
     stdout_bytes: usize,
     stdin_paused: bool,
-    /// Why the last request that failed did.
-    last_failure: Option<Failure>,
     /// SIGTERM has come once.
     terminated: bool,
 }
@@ -303,7 +304,6 @@ impl Bridge {
             own_ids: 0,
             stdout_bytes: 0,
             stdin_paused: false,
-            last_failure: None,
             terminated: false,
             config,
         };

@@ -4,7 +4,6 @@
 use super::watch;
 use super::{Bridge, Now};
 use crate::failure::Failure;
-use crate::proto::aerostack::Offer;
 
 /// The state of the WebSocket that was opened for a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,21 +12,11 @@ pub enum Socket {
     Opening,
     /// It works.
     Open,
-    /// It does not; the words say why.
-    Refused(String),
+    /// It does not; `None` if it was closed as soon as it was open.
+    Refused(Option<Failure>),
 }
 
 impl Bridge {
-    /// What the workspace offers beyond MCP; nothing before it was asked.
-    pub fn offer(&self) -> &Offer {
-        &self.workspace
-    }
-
-    /// Why the last request that got an error of ours failed.
-    pub fn last_failure(&self) -> Option<&Failure> {
-        self.last_failure.as_ref()
-    }
-
     /// The workspace's clock in Unix seconds, as of its last reply.
     pub fn workspace_clock_s(&self) -> Option<u64> {
         self.last_date_s
@@ -54,11 +43,7 @@ impl Bridge {
                 socket: watch::Socket::Closed,
                 trouble,
                 ..
-            }) => Socket::Refused(
-                trouble
-                    .clone()
-                    .unwrap_or_else(|| "it was closed at once".to_owned()),
-            ),
+            }) => Socket::Refused(trouble.clone()),
             Some(_) | None => Socket::Opening,
         }
     }

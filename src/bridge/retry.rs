@@ -91,6 +91,7 @@ impl Bridge {
             500.. if self.may_retry(call) => self.request_failed(call, Failure::Status(refusal)),
             // "Error statuses carry JSON-RPC bodies that must reach the client unchanged".
             _ if verdict.is_some() => {
+                self.say_failed(call, &Failure::Status(refusal));
                 self.tasks.restore(
                     id,
                     Task {
@@ -336,16 +337,13 @@ impl Bridge {
                     self.approvals.restore(&approved);
                 }
                 let message = failure.message(&label, &origin, call.ran);
-                let answer = jsonrpc::error(
-                    &call.id,
-                    INTERNAL_ERROR,
-                    &message,
-                    Some(&failure.data(call.ran)),
-                );
+                let data = failure.data(call.ran);
+                let answer = jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&data));
                 self.log(Level::Warn, || message);
                 if opens && self.session.phase == super::session::Phase::Opening {
                     self.opening_failed();
                 }
+                self.say_failed(id, &failure);
                 self.complete(id, answer);
             }
             Asker::Reopening => {
@@ -376,6 +374,16 @@ impl Bridge {
                 self.forget_call(id);
                 self.own_request_failed(&asker, &failure);
             }
+        }
+    }
+
+    /// The host's answer is about to follow: why there is none of the workspace's own, or that it came
+    /// with an error status.
+    fn say_failed(&mut self, id: CallId, failure: &Failure) {
+        let hosts = self.calls.get(id).filter(|call| call.is_hosts());
+        if let Some(host_id) = hosts.map(|call| call.id.clone()) {
+            let failure = Box::new(failure.clone());
+            self.out.push_back(Output::Failed(host_id, failure));
         }
     }
 
@@ -423,9 +431,12 @@ impl Bridge {
             "{{\"requestId\":{},\"reason\":\"time-out\"}}",
             call.id_on_wire()
         );
-        if let Some(batch) = batch {
+        if batch.is_some() {
             // The answer goes into the batch before `withdraw` would close it without one.
             call.asker = Asker::Host(None);
+        }
+        self.say_failed(id, &failure);
+        if let Some(batch) = batch {
             self.answer_host(Some(batch), answer);
         } else {
             self.write_line(answer);

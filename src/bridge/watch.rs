@@ -5,6 +5,7 @@
 
 use super::ids::{TaskId, WatchId};
 use super::timer::TimerId;
+use crate::failure::Failure;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::ConnId;
 use crate::proto::ws::WebSocket;
@@ -44,8 +45,8 @@ pub(super) struct Watch {
     /// Where the state is read by GET, if the workspace named a place.
     pub(super) status_url: Option<Endpoint>,
     pub(super) socket: Socket,
-    /// Why the socket is not open, in words.
-    pub(super) trouble: Option<String>,
+    /// Why the socket could not be opened.
+    pub(super) trouble: Option<Failure>,
     /// Failures in a row, for the back-off.
     pub(super) failures: u8,
     pub(super) reconnect: Option<TimerId>,

@@ -105,7 +105,7 @@ impl Bridge {
                 format!("the WebSocket's handshake is wrong: {error}")
             });
             self.close(conn);
-            return self.socket_lost(id);
+            return self.socket_refused(id, &Failure::Handshake(error));
         }
         let limits = &self.config.limits;
         let beat_every = limits.socket_ping;
@@ -198,9 +198,8 @@ impl Bridge {
 
     /// The upgrade failed: why is kept for a person who asks.
     pub(super) fn socket_refused(&mut self, id: WatchId, failure: &Failure) {
-        let words = failure.words(&self.config.endpoint.origin());
         if let Some(watch) = self.watches.get_mut(id) {
-            watch.trouble = Some(words);
+            watch.trouble = Some(failure.clone());
         }
         self.socket_lost(id);
     }

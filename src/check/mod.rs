@@ -7,16 +7,18 @@
 
 mod report;
 mod steps;
+mod verdict;
 
 pub use report::Style;
 
 use crate::bridge::{Bridge, Engine, Input, Now, Output};
-use crate::config::{Config, SettingError};
-use crate::proto::jsonrpc::{self};
+use crate::config::{BuiltinTools, Config, SettingError};
+use crate::proto::jsonrpc;
 use crate::proto::transport::Established;
 use report::{Report, Status};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use verdict::{Problem, Shown};
 
 /// The whole run, whatever hangs.
 const TOTAL: Duration = Duration::from_millis(9_500);
@@ -32,6 +34,8 @@ pub const PHASES: [Duration; 3] = [
 ];
 /// A machine whose clock is off by more has trouble with certificates and approvals.
 const SKEW_MAX_S: u64 = 300;
+/// The id of each request of ours; there is never more than one in the works.
+const ID: &str = "\"check\"";
 /// Pages of tools that are counted.
 const PAGES_MAX: u32 = 100;
 
@@ -42,12 +46,17 @@ const MODERN_META: &str = concat!(
     "\"},\"io.modelcontextprotocol/clientCapabilities\":{}}"
 );
 
-/// The steps, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The steps, in order, each with what it has found so far.
+#[derive(Clone, Debug)]
 enum Step {
     Initialize,
-    Discover,
-    Tools,
+    /// The handshake was refused, so: perhaps the server only speaks the modern era.
+    Discover(Problem),
+    /// Tools and pages of them so far.
+    Tools {
+        count: u64,
+        pages: u32,
+    },
     Heartbeat,
     Socket,
     Leave,
@@ -61,10 +70,10 @@ pub struct Check {
     report: Report,
     origin: String,
     url: String,
+    has_token: bool,
+    shown: Shown,
     step: Step,
     modern: bool,
-    tools: u64,
-    pages: u32,
     ends: Instant,
     deadline: Instant,
     step_began: Instant,
@@ -75,15 +84,14 @@ pub struct Check {
 }
 
 /// Makes a configuration one for a look: quick, without repeats and without presence.
-pub fn prepare(config: &mut Config) -> Vec<String> {
+fn prepare(config: &mut Config) {
     config.looks_only = true;
-    config.builtin_tools = crate::config::BuiltinTools::Off;
+    config.builtin_tools = BuiltinTools::Off;
     config.request_timeout = None;
     config.limits.retries_max = 0;
     config.limits.rate_limit_wait_max = Duration::ZERO;
     config.limits.drain = Duration::ZERO;
     config.limits.farewell = Duration::from_millis(300);
-    std::mem::take(&mut config.warnings)
 }
 
 /// The report of settings that can not be used.
@@ -95,28 +103,33 @@ pub fn refusal(error: &SettingError, style: Style) -> String {
 }
 
 impl Check {
-    /// Begins a diagnosis. `config` went through [`prepare`], which returned `warnings`; `proxy` says
-    /// what is used, if any.
+    /// Begins a diagnosis of what this configuration would run. `proxy` says what is used, if any.
     pub fn new(
-        config: Config,
-        warnings: Vec<String>,
+        mut config: Config,
         proxy: Option<String>,
         style: Style,
         seed: u64,
         now: Now,
     ) -> Self {
         let (origin, url) = (config.endpoint.origin(), config.endpoint.url());
-        let bridge = Bridge::new(config, seed, now);
+        let shown = match config.builtin_tools {
+            BuiltinTools::Off => Shown::Never,
+            BuiltinTools::On | BuiltinTools::Auto if config.builtins_always() => Shown::Always,
+            BuiltinTools::On | BuiltinTools::Auto => Shown::IfOffered,
+        };
+        let has_token = config.token.is_some();
+        let warnings = std::mem::take(&mut config.warnings);
+        prepare(&mut config);
         let mut check = Self {
-            bridge,
+            bridge: Bridge::new(config, seed, now),
             out: VecDeque::new(),
             report: Report::new(style, &url, proxy.as_deref()),
             origin,
             url,
+            has_token,
+            shown,
             step: Step::Initialize,
             modern: false,
-            tools: 0,
-            pages: 0,
             ends: now.mono + TOTAL,
             deadline: now.mono + FIRST,
             step_began: now.mono,
@@ -129,9 +142,8 @@ impl Check {
             check.report.note(Status::Warning, "settings", &warning);
         }
         if let Some(proxy) = proxy {
-            check
-                .report
-                .note(Status::Ok, "proxy", &format!("Via proxy {proxy}"));
+            let text = format!("Via proxy {proxy}");
+            check.report.note(Status::Note, "proxy", &text);
         }
         let params = format!(
             "{{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{{}},\"clientInfo\":{{\"name\":\"aerostack-gateway --check\",\"version\":\"{}\"}}}}",
@@ -143,7 +155,7 @@ impl Check {
     }
 
     fn ask(&mut self, method: &str, params: &str, now: Now) {
-        let mut line = jsonrpc::request("\"check\"", method, params);
+        let mut line = jsonrpc::request(ID, method, params);
         jsonrpc::end_line(&mut line);
         self.bridge.handle_input(Input::Stdin(&line), now);
     }
@@ -156,9 +168,12 @@ impl Check {
 
     /// Takes what the bridge puts out: answers are read, the rest goes to the shell.
     fn drain(&mut self, now: Now) {
+        // Why the answer that follows is none of the workspace's own, or came with an error status.
+        let mut failed = None;
         while let Some(output) = self.bridge.poll_output() {
             match output {
-                Output::Stdout(line) => self.answered(&line, now),
+                Output::Failed(id, failure) => failed = (*id == *ID).then_some(*failure),
+                Output::Stdout(line) => self.answered(&line, failed.take(), now),
                 // The report says it better.
                 Output::Log(..) => {}
                 Output::Exit(_) => self.out.push_back(Output::Exit(self.code)),
@@ -192,7 +207,7 @@ impl Engine for Check {
         }
         self.bridge.handle_input(input, now);
         self.drain(now);
-        if self.step == Step::Socket {
+        if matches!(self.step, Step::Socket) {
             self.look_at_socket(now);
             self.drain(now);
         }

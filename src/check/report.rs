@@ -22,6 +22,7 @@ pub(super) enum Status {
     Failed,
     Warning,
     Skipped,
+    Note,
 }
 
 impl Status {
@@ -31,6 +32,7 @@ impl Status {
             Status::Failed => "failed",
             Status::Warning => "warning",
             Status::Skipped => "skipped",
+            Status::Note => "note",
         }
     }
 
@@ -39,11 +41,11 @@ impl Status {
             (Status::Ok, true) => "✅",
             (Status::Failed, true) => "❌",
             (Status::Warning, true) => "⚠️ ",
-            (Status::Skipped, true) => "➖",
+            (Status::Skipped | Status::Note, true) => "➖",
             (Status::Ok, false) => "[ok]",
             (Status::Failed, false) => "[failed]",
             (Status::Warning, false) => "[warning]",
-            (Status::Skipped, false) => "[-]",
+            (Status::Skipped | Status::Note, false) => "[-]",
         }
     }
 
@@ -52,9 +54,14 @@ impl Status {
             Status::Ok => "\u{1b}[32m",
             Status::Failed => "\u{1b}[31m",
             Status::Warning => "\u{1b}[33m",
-            Status::Skipped => "\u{1b}[2m",
+            Status::Skipped | Status::Note => "\u{1b}[2m",
         }
     }
+}
+
+/// One line, blanks single: what came over the network may hold line breaks.
+fn clean(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Where a person looks after an Aerostack workspace that names no dashboard of its own.
@@ -70,7 +77,6 @@ pub(super) struct Report {
     steps: Vec<String>,
     offer: Offer,
     tools: Option<u64>,
-    remembered: String,
 }
 
 impl Report {
@@ -88,25 +94,26 @@ impl Report {
             steps: Vec::new(),
             offer: Offer::default(),
             tools: None,
-            remembered: String::new(),
         }
     }
 
     /// A step has ended.
     pub(super) fn step(&mut self, status: Status, name: &str, text: &str, took_us: u64) {
+        let text = &clean(text);
         self.line(status, text);
         self.record(status, name, text, &format!("\"took_us\":{took_us}"));
     }
 
     /// Something to know that is no step.
     pub(super) fn note(&mut self, status: Status, name: &str, text: &str) {
+        let text = &clean(text);
         self.line(status, text);
         self.record(status, name, text, "");
     }
 
     /// A step that only machines hear of.
-    pub(super) fn silent(&mut self, status: Status, name: &str, text: &str, took_us: u64) {
-        self.record(status, name, text, &format!("\"took_us\":{took_us}"));
+    pub(super) fn silent(&mut self, status: Status, name: &str, text: &str) {
+        self.record(status, name, &clean(text), "");
     }
 
     pub(super) fn reachable(
@@ -116,6 +123,7 @@ impl Report {
         e: &Established,
         first_byte_us: u64,
     ) {
+        let text = &clean(text);
         self.line(Status::Ok, text);
         let timings = format!(
             "\"took_us\":{took_us},\"timings\":{{\"dns_us\":{},\"connect_us\":{},\"proxy_us\":{},\"tls_us\":{},\"first_byte_us\":{first_byte_us}}}",
@@ -124,29 +132,16 @@ impl Report {
         self.record(Status::Ok, "reachable", text, &timings);
     }
 
-    pub(super) fn workspace(&mut self, offer: &Offer) {
-        self.offer = offer.clone();
+    pub(super) fn workspace(&mut self, offer: Offer) {
+        self.offer = offer;
     }
 
     pub(super) fn tools(&mut self, count: u64) {
         self.tools = Some(count);
     }
 
-    pub(super) fn offers_heartbeat(&self) -> bool {
-        self.offer.heartbeat
-    }
-
-    pub(super) fn offers_socket(&self) -> bool {
-        self.offer.chat
-    }
-
-    /// Keeps the first refusal while another way is tried.
-    pub(super) fn remember(&mut self, words: &str) {
-        self.remembered = crate::log::printable(words, 300);
-    }
-
-    pub(super) fn remembered(&self) -> String {
-        self.remembered.clone()
+    pub(super) fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     /// All steps are done.
@@ -174,7 +169,7 @@ impl Report {
             .offer
             .dashboard_url
             .as_deref()
-            .map(|url| crate::log::printable(url, 300));
+            .map(|url| clean(&crate::log::printable(url, 300)));
         named.or_else(|| self.offer.known.then(|| DASHBOARD.to_owned()))
     }
 
@@ -213,7 +208,7 @@ impl Report {
         let workspace = match offer.known {
             true => format!(
                 "{{\"name\":{},\"dashboard_url\":{}}}",
-                text(&offer.name),
+                text(&offer.name.as_deref().map(clean)),
                 text(&self.dashboard())
             ),
             false => "null".to_owned(),
@@ -221,8 +216,8 @@ impl Report {
         let token = match offer.token_name.is_some() || offer.token_role.is_some() {
             true => format!(
                 "{{\"name\":{},\"role\":{}}}",
-                text(&offer.token_name),
-                text(&offer.token_role)
+                text(&offer.token_name.as_deref().map(clean)),
+                text(&offer.token_role.as_deref().map(clean))
             ),
             false => "null".to_owned(),
         };

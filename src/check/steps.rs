@@ -1,75 +1,88 @@
 //! The steps of a diagnosis: what each answer means, and which step follows.
 
 use super::report::Status;
-use super::{Check, MODERN_META, PAGES_MAX, SKEW_MAX_S, STEP, Step};
+use super::verdict::{self, Blame, Builtins, Problem, View};
+use super::{Check, ID, MODERN_META, PAGES_MAX, SKEW_MAX_S, STEP, Step};
 use crate::bridge::{Input, Now, Output, Socket};
 use crate::failure::{Failure, Refusal};
+use crate::log::printable;
+use crate::proto::aerostack::Offer;
 use crate::proto::jsonrpc::{self, Parsed};
 use std::time::Instant;
 
 impl Check {
-    pub(super) fn answered(&mut self, line: &[u8], now: Now) {
+    /// The answer to the one request in the works; `failed` if its exchange did.
+    pub(super) fn answered(&mut self, line: &[u8], failed: Option<Failure>, now: Now) {
         let Ok(Parsed::One(message)) = jsonrpc::parse(line) else {
             return;
         };
-        if message.id != Some("\"check\"") {
+        if message.id != Some(ID) || !message.method.is_empty() {
             return;
         }
-        let failed = message
-            .error
-            .map(|raw| jsonrpc::error_parts(raw).unwrap_or((0, String::new())));
-        let result = message.result.unwrap_or("{}").to_owned();
-        match (self.step, failed) {
-            (Step::Initialize, None) => self.connected(&result, now),
-            (Step::Initialize, Some(error)) => self.initialize_failed(&error, now),
-            (Step::Discover, None) if result.contains("supportedVersions") => {
+        let answer = match (failed, message.error) {
+            (Some(failure), _) => Err(Problem::Failed(failure)),
+            (None, Some(raw)) => {
+                let (code, words) = jsonrpc::error_parts(raw).unwrap_or_default();
+                Err(Problem::Said { code, words })
+            }
+            (None, None) => Ok(message.result.unwrap_or("{}")),
+        };
+        match (self.step.clone(), answer) {
+            (Step::Initialize, Ok(result)) => self.connected(result, now),
+            (Step::Initialize, Err(problem)) if verdict::may_be_modern(&problem) => {
+                self.begin(Step::Discover(problem), now);
+                let params = format!("{{\"_meta\":{MODERN_META}}}");
+                self.ask("server/discover", &params, now);
+            }
+            (Step::Initialize, Err(problem)) => self.refused(&problem, now),
+            // "Some servers answer any unknown method with an empty result."
+            (Step::Discover(_), Ok(result)) if result.contains("supportedVersions") => {
                 self.modern = true;
-                self.connected(&result, now);
+                self.connected(result, now);
             }
-            (Step::Discover, None) => self.refuse_workspace("its answers are no MCP", now),
-            (Step::Discover, Some((_, words))) => self.refuse_workspace(&words, now),
-            (Step::Tools, None) => self.tools_listed(&result, now),
-            (Step::Tools, Some((-32601, _))) => self.tools_counted(now),
-            (Step::Tools, Some((_, words))) => {
-                let words = self.words(&words);
-                self.failed("tools", &format!("Tools not available: {words}"), now);
-                self.next_after_tools(now);
+            (Step::Discover(first), Ok(_)) => self.refused(&first, now),
+            (Step::Discover(first), Err(second)) => match &second {
+                Problem::Failed(Failure::Status(Refusal {
+                    status: 401 | 403, ..
+                })) => self.refused(&second, now),
+                Problem::Failed(_) | Problem::Said { .. } => self.refused(&first, now),
+            },
+            (Step::Tools { count, pages }, Ok(result)) => {
+                self.tools_listed(result, count, pages, now)
             }
-            (Step::Heartbeat, None) => {
-                self.report.step(
-                    Status::Ok,
-                    "dashboard",
-                    "Dashboard registration (bridge visible in admin)",
-                    self.took(now),
-                );
+            // A server without tools.
+            (Step::Tools { count, .. }, Err(Problem::Said { code: -32601, .. })) => {
+                self.tools_counted(count, "", now)
+            }
+            (Step::Tools { .. }, Err(problem)) => {
+                if self.step_failed("tools", "Tools not available", &problem, now) {
+                    self.next_after_tools(now);
+                }
+            }
+            (Step::Heartbeat, Ok(_)) => {
+                let text = "Dashboard registration (bridge visible in admin)";
+                let took = self.took(now);
+                self.report.step(Status::Ok, "dashboard", text, took);
                 self.after_heartbeat(now);
             }
-            (Step::Heartbeat, Some((-32601, _))) => {
-                self.report.note(
-                    Status::Skipped,
-                    "dashboard",
-                    "Dashboard registration: not offered by this server",
-                );
+            (Step::Heartbeat, Err(Problem::Said { code: -32601, .. })) => {
+                self.not_registered();
                 self.after_heartbeat(now);
             }
-            (Step::Heartbeat, Some((_, words))) => {
-                let words = self.words(&words);
-                self.failed(
-                    "dashboard",
-                    &format!("Dashboard registration failed: {words}"),
-                    now,
-                );
-                self.after_heartbeat(now);
+            (Step::Heartbeat, Err(problem)) => {
+                if self.step_failed("dashboard", "Dashboard registration failed", &problem, now) {
+                    self.after_heartbeat(now);
+                }
             }
             (Step::Socket | Step::Leave, _) => {}
         }
     }
 
-    /// The words of our own failure where there was one, else the workspace's.
-    fn words(&self, words: &str) -> String {
-        match self.bridge.last_failure() {
-            Some(failure) => failure.words(&self.origin),
-            None => format!("the server answered: {}", crate::log::printable(words, 300)),
+    fn view(&self) -> View<'_> {
+        View {
+            origin: &self.origin,
+            heard: self.first_byte.is_some(),
+            has_token: self.has_token,
         }
     }
 
@@ -85,6 +98,18 @@ impl Check {
         self.report.step(Status::Failed, name, words, took);
     }
 
+    /// One of the later steps failed. True if the others are worth a try: where the exchange itself
+    /// failed they would only repeat it.
+    fn step_failed(&mut self, name: &str, what: &str, problem: &Problem, now: Now) -> bool {
+        let words = verdict::words(problem, self.view());
+        self.failed(name, &format!("{what}: {words}"), now);
+        let goes_on = matches!(problem, Problem::Said { .. });
+        if !goes_on {
+            self.leave(now);
+        }
+        goes_on
+    }
+
     fn reachable(&mut self, now: Now) {
         let since = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
             (Some(from), Some(to)) => to.saturating_duration_since(from).as_micros() as u64,
@@ -98,103 +123,42 @@ impl Check {
             .reachable(&text, took, &established, first_byte_us);
     }
 
-    fn initialize_failed(&mut self, (code, words): &(i64, String), now: Now) {
-        let failure = self.bridge.last_failure().cloned();
-        match failure {
-            None if *code == -32050 => {
-                self.refuse_workspace("it wants approval for initialize", now)
-            }
-            // The server itself said no: perhaps it only speaks the modern era.
-            None => {
-                self.reason(words);
-                self.begin(Step::Discover, now);
-                self.ask(
-                    "server/discover",
-                    &format!("{{\"_meta\":{MODERN_META}}}"),
-                    now,
-                );
-            }
-            Some(Failure::Status(Refusal {
-                status: status @ (401 | 403),
-                ..
-            })) => {
-                self.reachable(now);
-                let words = self.words(words);
-                let hint = if status == 403 { "Token invalid: " } else { "" };
-                self.failed("token", &format!("{hint}{words}"), now);
-                self.leave(now);
-            }
-            Some(Failure::Status(Refusal { status: 429, .. })) => {
-                self.reachable(now);
-                let words = self.words(words);
-                self.failed(
-                    "workspace",
-                    &format!("Workspace not connected: {words}"),
-                    now,
-                );
-                self.leave(now);
-            }
-            Some(failure) => {
-                let words = failure.words(&self.origin);
-                let text = if words.contains("Workspace unreachable") {
-                    words
-                } else {
-                    format!("Workspace unreachable: {words}")
-                };
-                self.failed("reachable", &text, now);
-                self.leave(now);
-            }
+    /// The handshake is refused for good.
+    fn refused(&mut self, problem: &Problem, now: Now) {
+        let (blame, text) = verdict::handshake(problem, self.view());
+        self.blame(blame, &text, now);
+    }
+
+    fn blame(&mut self, blame: Blame, text: &str, now: Now) {
+        if blame != Blame::Reachable {
+            self.reachable(now);
         }
-    }
-
-    fn reason(&mut self, words: &str) {
-        self.report.remember(words);
-    }
-
-    fn refuse_workspace(&mut self, words: &str, now: Now) {
-        self.reachable(now);
-        let first = self.report.remembered();
-        let words = if first.is_empty() {
-            self.words(words)
-        } else {
-            format!("the server answered: {first}")
-        };
-        self.failed(
-            "workspace",
-            &format!("Workspace not connected: {words}. Is this URL an MCP endpoint?"),
-            now,
-        );
+        self.failed(blame.step(), text, now);
         self.leave(now);
     }
 
     /// The handshake is done: token and workspace are known as far as the server tells.
     fn connected(&mut self, result: &str, now: Now) {
         self.reachable(now);
-        let offer = match self.modern {
-            true => crate::proto::aerostack::Offer::of_result(result),
-            false => self.bridge.offer().clone(),
+        let offer = Offer::of_result(result);
+        let clean = |text: &str| printable(text, 100);
+        let named = match (&offer.token_name, &offer.token_role) {
+            (Some(name), Some(role)) => Some(format!("{}, role: {}", clean(name), clean(role))),
+            (Some(one), None) | (None, Some(one)) => Some(clean(one)),
+            (None, None) => None,
         };
-        self.report.workspace(&offer);
-        let clean = |text: &str| crate::log::printable(text, 100);
-        match (&offer.token_name, &offer.token_role) {
-            (Some(name), Some(role)) => {
-                let text = format!("Token valid ({}, role: {})", clean(name), clean(role));
-                self.report.step(Status::Ok, "token", &text, 0);
-            }
-            (Some(name), None) | (None, Some(name)) => {
-                self.report.step(
-                    Status::Ok,
-                    "token",
-                    &format!("Token valid ({})", clean(name)),
-                    0,
-                );
-            }
-            (None, None) => self.report.note(
+        let (status, text) = match named {
+            Some(named) => (Status::Ok, format!("Token valid ({named})")),
+            None if self.has_token => (
                 Status::Skipped,
-                "token",
-                "Token: not offered by this server",
+                "Token: this server does not say whose it is".to_owned(),
             ),
-        }
+            None => (
+                Status::Skipped,
+                "Token: none is sent (AEROSTACK_TOKEN=none)".to_owned(),
+            ),
+        };
+        self.report.note(status, "token", &text);
         let name = offer.name.clone().or_else(|| server_name(result));
         let text = match name {
             Some(name) => format!("Workspace connected (\"{}\")", clean(&name)),
@@ -202,11 +166,12 @@ impl Check {
         };
         let took = self.took(now);
         self.report.step(Status::Ok, "workspace", &text, took);
+        self.report.workspace(offer);
         if !self.modern {
             let line = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n";
             self.bridge.handle_input(Input::Stdin(line), now);
         }
-        self.begin(Step::Tools, now);
+        self.begin(Step::Tools { count: 0, pages: 0 }, now);
         self.list_tools(None, now);
     }
 
@@ -221,45 +186,60 @@ impl Check {
         self.ask("tools/list", &params, now);
     }
 
-    fn tools_listed(&mut self, result: &str, now: Now) {
-        let tools = jsonrpc::member(result, "tools");
-        let count =
-            tools.and_then(|raw| serde_json::from_str::<Vec<serde::de::IgnoredAny>>(raw).ok());
-        self.tools += count.map_or(0, |tools| tools.len() as u64);
-        self.pages += 1;
+    fn tools_listed(&mut self, result: &str, count: u64, pages: u32, now: Now) {
+        let tools = jsonrpc::member(result, "tools")
+            .and_then(|raw| serde_json::from_str::<Vec<serde::de::IgnoredAny>>(raw).ok());
+        let Some(tools) = tools else {
+            let text = "Tools not available: the answer to tools/list holds no list of tools";
+            self.failed("tools", text, now);
+            return self.next_after_tools(now);
+        };
+        let (count, pages) = (count + tools.len() as u64, pages + 1);
         let cursor = jsonrpc::member(result, "nextCursor").filter(|raw| *raw != "null");
         match cursor {
-            Some(cursor) if self.pages < PAGES_MAX => {
-                let cursor = cursor.to_owned();
+            Some(_) if pages >= PAGES_MAX => self.tools_counted(count, "at least ", now),
+            Some(cursor) => {
+                self.step = Step::Tools { count, pages };
                 self.deadline = (now.mono + STEP).min(self.ends);
-                self.list_tools(Some(&cursor), now);
+                self.list_tools(Some(cursor), now);
             }
-            _ => self.tools_counted(now),
+            None => self.tools_counted(count, "", now),
         }
     }
 
-    fn tools_counted(&mut self, now: Now) {
-        let count = self.tools;
+    fn tools_counted(&mut self, count: u64, least: &str, now: Now) {
         let plural = if count == 1 { "" } else { "s" };
         let text = match count {
-            0 => "Tools available (0 workspace tools: add servers in the dashboard; built-in tools are always available)".to_owned(),
-            _ => format!("Tools available ({count} tool{plural})"),
+            0 => "Tools available (0 workspace tools: add servers in the dashboard)".to_owned(),
+            _ => format!("Tools available ({least}{count} tool{plural})"),
         };
         self.report.tools(count);
         let took = self.took(now);
         self.report.step(Status::Ok, "tools", &text, took);
+        self.say_builtins(count == 0);
         self.next_after_tools(now);
     }
 
+    /// Which built-in tools work here. A person reads it where one does not, or where there is
+    /// nothing else.
+    fn say_builtins(&mut self, alone: bool) {
+        let (builtins, text) = verdict::builtins(self.shown, self.report.offer());
+        let (status, loud) = match builtins {
+            Builtins::Work => (Status::Ok, alone),
+            Builtins::Lack => (Status::Warning, true),
+            Builtins::Hidden => (Status::Skipped, alone),
+        };
+        if loud {
+            self.report.note(status, "builtins", text);
+        } else {
+            self.report.silent(status, "builtins", text);
+        }
+    }
+
     fn next_after_tools(&mut self, now: Now) {
-        let offers = self.report.offers_heartbeat();
         self.begin(Step::Heartbeat, now);
-        if !offers {
-            self.report.note(
-                Status::Skipped,
-                "dashboard",
-                "Dashboard registration: not offered by this server",
-            );
+        if !self.report.offer().heartbeat {
+            self.not_registered();
             return self.after_heartbeat(now);
         }
         let mut params = self.bridge.check_params();
@@ -269,10 +249,16 @@ impl Check {
         self.ask("aerostack/heartbeat", &params, now);
     }
 
+    fn not_registered(&mut self) {
+        let text = "Dashboard registration: this server does not know aerostack/heartbeat, so the \
+                    bridge is not shown there";
+        self.report.note(Status::Skipped, "dashboard", text);
+    }
+
     /// "Also checks that the approval WebSocket can be opened where the workspace offers a probe":
     /// the chat's socket is one.
     fn after_heartbeat(&mut self, now: Now) {
-        if !self.report.offers_socket() {
+        if !self.report.offer().chat {
             return self.leave(now);
         }
         self.begin(Step::Socket, now);
@@ -280,20 +266,14 @@ impl Check {
     }
 
     pub(super) fn look_at_socket(&mut self, now: Now) {
-        match self.bridge.probed_socket() {
-            Socket::Opening => {}
-            Socket::Open => {
-                self.report
-                    .silent(Status::Ok, "websocket", "WebSocket opened", self.took(now));
-                self.leave(now);
-            }
-            Socket::Refused(why) => {
-                let text = format!(
-                    "WebSocket refused: {why}. Approvals would only be noticed by the 30 s poll; let your proxy or firewall pass WebSockets"
-                );
-                self.failed("websocket", &text, now);
-                self.leave(now);
-            }
+        let socket = self.bridge.probed_socket();
+        if let Some(text) = verdict::socket(&socket, &self.origin) {
+            self.failed("websocket", &text, now);
+            self.leave(now);
+        } else if socket == Socket::Open {
+            self.report
+                .silent(Status::Ok, "websocket", "WebSocket opened");
+            self.leave(now);
         }
     }
 
@@ -318,42 +298,37 @@ impl Check {
 
     /// A step's time is over.
     pub(super) fn overdue(&mut self, now: Now) {
-        let seconds = now
-            .mono
-            .saturating_duration_since(self.step_began)
-            .as_secs();
-        let origin = self.origin.clone();
-        match self.step {
-            Step::Initialize | Step::Discover => {
-                let phase = if self.established.is_some() {
-                    "its answer to initialize"
-                } else {
-                    "the connection"
-                };
-                let text = format!(
-                    "Workspace unreachable: timed out after {seconds} s waiting for {phase} ({origin})"
-                );
-                self.failed("reachable", &text, now);
-                self.leave(now);
+        let began = now.mono.saturating_duration_since(self.step_began);
+        let late = |what: &str| format!("timed out after {} s waiting for {what}", began.as_secs());
+        let origin = &self.origin;
+        match self.step.clone() {
+            Step::Initialize if self.first_byte.is_some() => {
+                let late = late("the rest of its answer to initialize");
+                let text = format!("Workspace not connected: {late} ({origin})");
+                self.blame(Blame::Workspace, &text, now);
             }
-            Step::Tools => {
-                let text = format!(
-                    "Tools not available: timed out after {seconds} s waiting for tools/list"
-                );
+            Step::Initialize => {
+                let late = late(match self.established {
+                    Some(_) => "its answer to initialize",
+                    None => "the connection",
+                });
+                let text = format!("Workspace unreachable: {late} ({origin})");
+                self.blame(Blame::Reachable, &text, now);
+            }
+            Step::Discover(first) => self.refused(&first, now),
+            Step::Tools { .. } => {
+                let text = format!("Tools not available: {}", late("tools/list"));
                 self.failed("tools", &text, now);
                 self.leave(now);
             }
             Step::Heartbeat => {
-                let text = format!(
-                    "Dashboard registration failed: timed out after {seconds} s waiting for the heartbeat's answer"
-                );
+                let late = late("the heartbeat's answer");
+                let text = format!("Dashboard registration failed: {late}");
                 self.failed("dashboard", &text, now);
                 self.leave(now);
             }
             Step::Socket => {
-                let text = format!(
-                    "WebSocket refused: timed out after {seconds} s during its handshake; let your proxy or firewall pass WebSockets"
-                );
+                let text = verdict::without_socket(&late("its handshake"));
                 self.failed("websocket", &text, now);
                 self.leave(now);
             }

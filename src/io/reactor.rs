@@ -280,6 +280,8 @@ impl Reactor {
                     self.mark(id);
                 }
             }
+            // What a person or host has to know of it goes to stdout.
+            Output::Failed(..) => {}
             Output::PauseStdin => self
                 .stdin
                 .iter_mut()

@@ -11,7 +11,8 @@ use crate::proto::transport::TlsFailure;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, PeerIncompatible,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, OtherError,
+    PeerIncompatible,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,11 +124,19 @@ fn certificate_failure(err: &CertificateError) -> TlsFailure {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             TlsFailure::NotYetValid
         }
-        CertificateError::Other(other) => match other.0.downcast_ref::<RootsUnusable>() {
-            Some(RootsUnusable(why)) => TlsFailure::Roots(why.clone()),
-            None => TlsFailure::Other(err.to_string()),
-        },
+        CertificateError::Other(other) => other_failure(other),
         err => TlsFailure::Other(err.to_string()),
+    }
+}
+
+/// What rustls has no name for: our own reasons, and webpki's.
+fn other_failure(OtherError(cause): &OtherError) -> TlsFailure {
+    if let Some(RootsUnusable(why)) = cause.downcast_ref() {
+        return TlsFailure::Roots(why.clone());
+    }
+    match cause.downcast_ref() {
+        Some(webpki::Error::CaUsedAsEndEntity) => TlsFailure::CaAsServer,
+        Some(_) | None => TlsFailure::Other(cause.to_string()),
     }
 }
 

@@ -101,6 +101,8 @@ pub enum TlsFailure {
     Expired,
     /// The certificate's time has not begun: often a wrong local clock.
     NotYetValid,
+    /// The server shows a CA's own certificate as its own: what `openssl req -x509` makes unasked.
+    CaAsServer,
     /// The first bytes were no TLS record: plain HTTP on this port?
     NotTls,
     /// Peer and we share no protocol version (we speak TLS 1.2 and 1.3).

@@ -346,6 +346,10 @@ impl World {
                 self.token_wanted = true;
                 self.token_reads += 1;
             }
+            // What a diagnosis reads; the host sees the answer that follows.
+            Output::Failed(id, failure) => self.note("  failed", |out| {
+                let _ = write!(out, "{id} {failure:?}");
+            }),
             Output::PauseStdin => self.pause_stdin(true),
             Output::ResumeStdin => self.pause_stdin(false),
             Output::Exit(code) => {
