@@ -3,22 +3,33 @@
 //! Owns the choice of the system call for each kind of descriptor. It must never change a flag of
 //! the descriptor: O_NONBLOCK belongs to the open file description, which the parent, our siblings
 //! and often stderr share.
+//!
+//! What differs on macOS, where kqueue takes epoll's place:
+//! - Pipes have no RWF_NOWAIT, so they are `Mode::Polled`. A read after an event returns what is
+//!   there; asking again re-adds the filter, and kqueue looks at the pipe anew when that happens.
+//! - A closed peer arrives as EV_EOF while bytes may still be unread. mio reports it as
+//!   `is_read_closed`, after which stdin is read until a read returns 0. On stdout it is
+//!   `is_write_closed`: the reader is gone.
+//! - Terminals are watched. /dev/null is ready at once or, like the alias /dev/tty, refused with
+//!   EINVAL; what is refused is `Mode::Always`, as with epoll's EPERM.
+//! - Regular files are watched, not refused: the filter reports bytes and then the end, but of an
+//!   empty file nothing.
 
 use rustix::fs::FileType;
 use rustix::io::{Errno, retry_on_intr};
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
 #[cfg(target_os = "linux")]
-use rustix::io::ReadWriteFlags;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use {rustix::io::ReadWriteFlags, std::io::IoSliceMut};
 
 /// A descriptor that someone else owns: fds 0 to 2, or what a test puts in their place.
 pub(crate) type AnyFd = Box<dyn AsFd>;
 
-/// POSIX's least PIPE_BUF on Linux: a pipe that polls as writable takes this much without blocking
-/// and never tears it.
-pub(crate) const PIPE_BUF: usize = 4096;
+/// A pipe that polls as writable takes this much without blocking and never tears it: a page on
+/// Linux; elsewhere what POSIX promises, which is all that macOS keeps free.
+pub(crate) const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// How to get at a descriptor's bytes without blocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +87,9 @@ pub(crate) fn write(
 ) -> io::Result<usize> {
     match mode {
         Mode::Socket => Ok(retry_on_intr(|| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            // No NOSIGNAL, which macOS lacks: std ignores SIGPIPE from the start, for sockets as
+            // for the pipes below.
+            let flags = SendFlags::DONTWAIT;
             rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), flags)
         })?),
         Mode::NoWait => match write_nowait(fd, slices) {

@@ -54,22 +54,35 @@ pub(crate) fn connected(stream: &TcpStream) -> io::Result<Option<IpAddr>> {
 
 /// A call has no read time-out, so TCP itself has to find out that the peer is gone: unanswered
 /// bytes within [`USER_TIMEOUT`], silence by probes.
+///
+/// macOS has no such limit for unanswered bytes that can be set without unsafe code: there its own
+/// retransmission limit ends them, after some minutes. Silence is found alike on both.
 pub(crate) fn set_options(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
         sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT.as_millis() as u32)?;
     }
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT.as_millis() as u32)?;
+    #[cfg(target_os = "macos")]
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
     Ok(())
 }
 
 /// Silence after which the kernel probes the peer.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
-/// Between unanswered probes; USER_TIMEOUT ends them.
+/// Between unanswered probes; USER_TIMEOUT, or their number, ends them.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// A half-open peer must be found by TCP: calls have no read time-out of their own.
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// So many unanswered probes end a connection: 75 s after the last byte, close to USER_TIMEOUT, and
+/// one lost probe is forgiven.
+#[cfg(target_os = "macos")]
+const KEEPALIVE_PROBES: u32 = 2;
