@@ -142,3 +142,9 @@ fn the_slash_behind_a_workspace_is_left_out() {
     check("https://h/ws/x?y=/", "https://h/ws/x?y=/", 0);
     check("https://h/", "https://h/", 0);
 }
+
+#[test]
+fn a_call_meets_no_server_that_closes_after_two_seconds() {
+    let limits = Limits::default();
+    assert_eq!(limits.idle_fresh.as_millis(), 1_500);
+}

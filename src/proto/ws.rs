@@ -378,7 +378,8 @@ mod tests {
         );
         let mut head = RequestHead::new(Method::Get, "/chat", "h");
         write_upgrade(&mut head, &key(*b"the sample nonce"));
-        let expect = b"GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+        let expect =
+            b"GET /chat HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\nUpgrade: websocket\r\n\
             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         assert_eq!(head.finish(None), expect);

@@ -38,7 +38,18 @@ pub struct Exchange {
     buffer: Vec<u8>,
     started: bool,
     reusable: bool,
+    /// The body can not be read: it is compressed.
+    coding: Option<Coding>,
     state: State,
+}
+
+/// What is done about a Content-Encoding: "identity" alone was asked for.
+#[derive(Debug)]
+enum Coding {
+    /// Of a success the body is what counts: the coding is to blame.
+    OfSuccess(String),
+    /// A refusal is judged by its status; its body is left out.
+    OfRefusal,
 }
 
 #[derive(Debug)]
@@ -59,6 +70,7 @@ impl Exchange {
             buffer: Vec::new(),
             started: false,
             reusable: false,
+            coding: None,
             state: State::Head(Line::default()),
         }
     }
@@ -76,17 +88,7 @@ impl Exchange {
         self.started |= !input.is_empty();
         let result = match &mut self.state {
             State::Head(_) => self.feed_head(input),
-            State::Body(body) => match body.read(input) {
-                Ok(Some(Piece::Data(data))) => return Ok(Some(Event::Data(data))),
-                Ok(Some(Piece::End)) => {
-                    self.state = State::Done;
-                    return Ok(Some(Event::End {
-                        reusable: self.reusable,
-                    }));
-                }
-                Ok(None) => return Ok(None),
-                Err(error) => Err(error),
-            },
+            State::Body(_) => self.feed_body(input),
             State::Done => return Ok(None),
             State::Failed(error) => return Err(error.clone()),
         };
@@ -118,12 +120,34 @@ impl Exchange {
         error
     }
 
+    fn feed_body<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, HttpError> {
+        let State::Body(body) = &mut self.state else {
+            return Ok(None);
+        };
+        loop {
+            match (body.read(input)?, &self.coding) {
+                (Some(Piece::Data(data)), None) => return Ok(Some(Event::Data(data))),
+                (Some(Piece::Data(_)), Some(Coding::OfSuccess(coding))) => {
+                    return Err(HttpError::Encoded(coding.clone()));
+                }
+                (Some(Piece::Data(_)), Some(Coding::OfRefusal)) => {}
+                (Some(Piece::End), _) => {
+                    self.state = State::Done;
+                    return Ok(Some(Event::End {
+                        reusable: self.reusable,
+                    }));
+                }
+                (None, _) => return Ok(None),
+            }
+        }
+    }
+
     fn feed_head<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, HttpError> {
         while let Some(head) = self.take_head(input)? {
             // "A client MUST be able to parse one or more 1xx responses received prior to a final
             // response, even if the client does not expect one" (RFC 9110 section 15.2).
             if head.status >= 200 {
-                self.state = State::Body(self.body_of(&head)?);
+                self.state = State::Body(self.body_of(&head));
                 return Ok(Some(Event::Head(head)));
             }
             if head.status == 101 {
@@ -170,7 +194,7 @@ impl Exchange {
     }
 
     /// How the body is framed (RFC 9112 section 6.3), and whether the connection outlives it.
-    fn body_of(&mut self, head: &ResponseHead) -> Result<BodyReader, HttpError> {
+    fn body_of(&mut self, head: &ResponseHead) -> BodyReader {
         let body = if matches!(head.status, 204 | 304) {
             BodyReader::None
         } else if head.chunked {
@@ -180,10 +204,13 @@ impl Exchange {
         } else {
             BodyReader::Close
         };
-        let empty = matches!(body, BodyReader::None | BodyReader::Length(0));
-        if let (false, Some(coding)) = (empty, &head.content_encoding) {
-            return Err(HttpError::Encoded(coding.to_string()));
-        }
+        self.coding = head
+            .content_encoding
+            .as_deref()
+            .map(|coding| match head.status {
+                200..300 => Coding::OfSuccess(coding.to_owned()),
+                _ => Coding::OfRefusal,
+            });
         // "If a message is received with both a Transfer-Encoding and a Content-Length header
         // field, the Transfer-Encoding overrides the Content-Length. Such a message might indicate
         // an attempt to perform request smuggling": read it, trust nothing behind it. The same for
@@ -192,7 +219,7 @@ impl Exchange {
         // Section 9.3: close, else 1.1, else keep-alive.
         let persistent = !head.close && (!head.http10 || head.keep_alive);
         self.reusable = persistent && !suspicious && body != BodyReader::Close;
-        Ok(body)
+        body
     }
 }
 
@@ -476,9 +503,52 @@ mod tests {
             "Transfer-Encoding: chunked",
             HttpError::BadChunk("chunk size is not a hexadecimal number"),
         );
+    }
+
+    #[test]
+    fn leaves_out_what_is_compressed() {
+        let coded = "\r\nContent-Encoding: br\r\n";
+        let framings = [
+            ["Content-Length: 3\r\n\r\n", "abc"],
+            [
+                "Transfer-Encoding: chunked\r\n\r\n",
+                "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+            ],
+        ];
+        for framing in framings.map(|parts| parts.concat()) {
+            for status in [302, 401, 404, 429, 503] {
+                let wire = format!("HTTP/1.1 {status} x{coded}{framing}");
+                check(&wire, (status, "", KEPT, ""));
+            }
+            check_err(
+                &format!("HTTP/1.1 200 x{coded}{framing}"),
+                HttpError::Encoded("br".into()),
+            );
+        }
         check(
-            "HTTP/1.1 202 x\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
-            (202, "", KEPT, ""),
+            &format!("HTTP/1.1 503 x{coded}\r\nabc"),
+            (503, "", End::Open, ""),
+        );
+        // Nothing that could not be read: the head tells all.
+        for empty in [
+            "Content-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ] {
+            check(
+                &format!("HTTP/1.1 202 x{coded}{empty}"),
+                (202, "", KEPT, ""),
+            );
+        }
+        // The head is there before the body is missed: it accepts a notification.
+        let mut exchange = plain();
+        let wire = format!("HTTP/1.1 202 x{coded}Content-Length: 3\r\n\r\nabc");
+        let mut input = wire.as_bytes();
+        assert!(
+            matches!(exchange.feed(&mut input), Ok(Some(Event::Head(head))) if head.status == 202)
+        );
+        assert_eq!(
+            exchange.feed(&mut input),
+            Err(HttpError::Encoded("br".into()))
         );
     }
 

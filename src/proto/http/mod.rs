@@ -6,6 +6,8 @@
 
 pub mod body;
 pub mod exchange;
+pub mod rate_limit;
+pub mod refusal;
 pub mod request;
 pub mod response;
 
@@ -34,7 +36,7 @@ pub enum HttpError {
     ConflictingLengths,
     /// A Transfer-Encoding other than a single "chunked".
     TransferCoding(String),
-    /// A Content-Encoding although none was accepted.
+    /// The body of a success is compressed, although "identity" was asked for; the coding.
     Encoded(String),
     /// The chunked framing is malformed; the text says where.
     BadChunk(&'static str),
@@ -57,7 +59,10 @@ impl fmt::Display for HttpError {
             HttpError::TransferCoding(coding) => {
                 ("unsupported transfer-encoding: ", coding.as_str())
             }
-            HttpError::Encoded(coding) => ("unrequested content-encoding: ", coding.as_str()),
+            HttpError::Encoded(coding) => (
+                "the body is compressed, which was not asked for: ",
+                coding.as_str(),
+            ),
             HttpError::BadChunk(what) => ("malformed chunked body: ", *what),
             HttpError::ChunkOverhead => ("a chunk extension or trailer is too large", ""),
         };

@@ -34,7 +34,8 @@ pub struct RequestHead {
 
 impl RequestHead {
     /// Request line and Host, which comes first (RFC 9110 section 7.2). Both arguments are an
-    /// `Endpoint`'s.
+    /// `Endpoint`'s. Nothing here can decompress: "if no Accept-Encoding header field is in the
+    /// request, any content coding is considered acceptable" (section 12.5.3), so it says so.
     pub fn new(method: Method, target: &str, host_header: &str) -> Self {
         debug_assert!(target.starts_with('/') && target.bytes().all(|b| b.is_ascii_graphic()));
         let mut bytes = Vec::with_capacity(512);
@@ -43,7 +44,8 @@ impl RequestHead {
         bytes.extend_from_slice(target.as_bytes());
         bytes.extend_from_slice(b" HTTP/1.1\r\n");
         let mut head = RequestHead { bytes };
-        head.header("Host", host_header);
+        head.header("Host", host_header)
+            .header("Accept-Encoding", "identity");
         head
     }
 
@@ -130,7 +132,8 @@ mod tests {
                 .raw(b"A: 1\r\nB: 2\r\n")
                 .raw(b"");
             let out = head.finish(body);
-            let start = "POST /ws/a?b HTTP/1.1\r\nHost: h:81\r\nAccept: */*\r\nA: 1\r\nB: 2\r\n";
+            let start = "POST /ws/a?b HTTP/1.1\r\nHost: h:81\r\nAccept-Encoding: identity\r\n\
+                         Accept: */*\r\nA: 1\r\nB: 2\r\n";
             assert_eq!(String::from_utf8_lossy(&out), [start, expect].concat());
             assert_eq!(out.capacity(), out.len());
         }
@@ -153,9 +156,12 @@ mod tests {
             let out = RequestHead::new(method, "/", "h").finish(None);
             assert_eq!(
                 out,
-                [name, " / HTTP/1.1\r\nHost: h\r\n\r\n"]
-                    .concat()
-                    .into_bytes()
+                [
+                    name,
+                    " / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\n\r\n"
+                ]
+                .concat()
+                .into_bytes()
             );
         }
     }

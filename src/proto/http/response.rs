@@ -1,5 +1,7 @@
 //! Response heads (RFC 9112 section 4): httparse finds the lines, this file says what they mean.
 
+use std::time::Duration;
+
 use super::HttpError;
 use super::request::is_header_value;
 use crate::proto::cookie;
@@ -59,12 +61,14 @@ pub struct ResponseHead {
     pub location: Option<Box<str>>,
     /// Retry-After.
     pub retry_after: Option<RetryAfter>,
-    /// X-RateLimit-Reset as it stands there (the contract: unix seconds).
+    /// X-RateLimit-Reset as it stands there: see [`wait_s`](super::rate_limit::wait_s).
     pub rate_limit_reset: Option<u64>,
     /// Date, in unix seconds.
     pub date_s: Option<u64>,
-    /// The first WWW-Authenticate.
+    /// The first WWW-Authenticate that is about bearer tokens, else the first.
     pub www_authenticate: Option<Box<str>>,
+    /// Whose bot protection says here that it answered in the server's place.
+    pub bot_protection: Option<&'static str>,
     /// The Set-Cookie lines, as they came, but for those that no jar would take: what a head may
     /// hold bounds them.
     pub set_cookies: Vec<Box<[u8]>>,
@@ -100,6 +104,15 @@ impl ResponseHead {
         }
         head.upgrade_websocket = upgrade.connection && upgrade.websocket;
         Ok(head)
+    }
+
+    /// How long the connection may have been idle for a request that must not be lost: half a second
+    /// less than Keep-Alive promises, since the close is on its way by then; else `usual`.
+    pub fn idle_allowed(&self, usual: Duration) -> Duration {
+        let promised = self.keep_alive_s.map(Duration::from_secs);
+        promised.map_or(usual, |promised| {
+            promised.saturating_sub(Duration::from_millis(500))
+        })
     }
 
     fn take(&mut self, name: &str, value: &[u8], up: &mut Upgrade) -> Result<(), HttpError> {
@@ -140,7 +153,20 @@ impl ResponseHead {
         } else if is("date") {
             self.date_s = parse_http_date(value);
         } else if is("www-authenticate") {
-            self.www_authenticate = self.www_authenticate.take().or_else(|| text(value));
+            let bearer = |value: &[u8]| {
+                let scheme = value.get(..b"bearer".len());
+                scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+            };
+            let known = self.www_authenticate.as_deref();
+            if known.is_none_or(|known| !bearer(known.as_bytes()) && bearer(value)) {
+                self.www_authenticate = text(value).or_else(|| self.www_authenticate.take());
+            }
+        } else if is("cf-mitigated") && value.eq_ignore_ascii_case(b"challenge") {
+            self.bot_protection = Some("Cloudflare");
+        } else if is("x-amzn-waf-action")
+            && (value.eq_ignore_ascii_case(b"challenge") || value.eq_ignore_ascii_case(b"captcha"))
+        {
+            self.bot_protection = Some("AWS WAF");
         } else if is("set-cookie") {
             if value.len() <= cookie::LINE_MAX_BYTES {
                 self.set_cookies.push(value.into());
@@ -417,6 +443,31 @@ X-Other: \u{e5}",
         assert_eq!(parse("Mcp-Session-Id: å").map(|h| h.session_id), Ok(None));
         let at = parse("Retry-After: Sunday, 06-Nov-94 08:49:37 GMT").map(|h| h.retry_after);
         assert_eq!(at, Ok(Some(RetryAfter::At(784_111_777))));
+    }
+
+    #[test]
+    fn idle_connections() {
+        let allowed = |lines: &str| {
+            let head = parse(lines).expect("a head");
+            head.idle_allowed(Duration::from_millis(1_500)).as_millis()
+        };
+        assert_eq!(allowed("X: y"), 1_500);
+        assert_eq!(allowed("Keep-Alive: timeout=5, max=100"), 4_500);
+        assert_eq!(allowed("Keep-Alive: timeout=1"), 500);
+        assert_eq!(allowed("Keep-Alive: timeout=0"), 0);
+    }
+
+    #[test]
+    fn keeps_the_challenge_for_bearer_tokens() {
+        let kept = |lines: &str| parse(lines).map(|h| h.www_authenticate);
+        let expect = |text: &str| Ok(Some(text.into()));
+        let (basic, bearer) = ("WWW-Authenticate: Basic x", "WWW-Authenticate: bearer y");
+        assert_eq!(
+            kept(&format!("{basic}\n{bearer}\n{bearer}2")),
+            expect("bearer y")
+        );
+        assert_eq!(kept(&format!("{bearer}\n{basic}")), expect("bearer y"));
+        assert_eq!(kept(&format!("{basic}\n{basic}2")), expect("Basic x"));
     }
 
     #[test]
