@@ -118,6 +118,9 @@ impl Failure {
         match self {
             Failure::Connect(close) => connect_words(close, origin),
             Failure::Lost(close) => lost_words(close, origin),
+            Failure::Protocol(HttpError::NotHttp) => format!(
+                "{origin} does not speak HTTP/1.1. Check the port, or whether the URL should start with https://"
+            ),
             Failure::Protocol(error) => {
                 format!("{origin} did not answer in HTTP/1.1 that can be read: {error}")
             }
