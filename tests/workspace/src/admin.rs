@@ -59,6 +59,8 @@ pub fn routes(workspace: Arc<Workspace>, token: String) -> Router {
         .route("/admin/notify", post(notify))
         .route("/admin/release", post(release_waiting))
         .route("/admin/audit", get(audit))
+        .route("/admin/grants", get(grants))
+        .route("/admin/clock", post(turn_clock))
         .fallback(async || reply::refusal(404, "NOT_FOUND", "no such admin route"))
         .layer(check)
         .with_state(workspace)
@@ -254,7 +256,9 @@ pub fn full(approval: &Approval) -> RawObject {
     object.set("request_params", approval.subject.params.to_raw());
     object.set("reason", raw(&approval.subject.reason));
     object.set("client", raw(&approval.subject.client));
-    object.set("bridge_id", raw(&approval.subject.bridge_id));
+    object.set("bridge_id", raw(&approval.subject.agent.bridge_id));
+    object.set("token", raw(&approval.subject.token));
+    object.set("risk", raw(&approval.subject.risk));
     object.set("busy", raw(&approval.is_busy()));
     match &approval.outcome {
         Some(Ok(result)) => object.set("recorded_result", result.clone()),
@@ -308,9 +312,7 @@ async fn act(
             let body: Value = serde_json::from_str(&body).unwrap_or_default();
             let at = body["expires_at"].as_i64();
             let known = w.approvals.set_expires_at(&id, at);
-            if !w.approvals.expire(&id, false) {
-                w.expire_later(id.clone(), at.map_or(0, |at| at - crate::sync::unix_now()));
-            }
+            w.approvals.expire(&id, false);
             if known {
                 Ok(())
             } else {
@@ -437,4 +439,25 @@ async fn release_waiting(State(w): Shared) -> Response {
 
 async fn audit(State(w): Shared) -> Response {
     reply::json(200, &w.audit.newest(1000))
+}
+
+async fn grants(State(w): Shared, Query(wait): Query<Wait>) -> Response {
+    listing(&w, &wait, || w.grants.list()).await
+}
+
+/// Turns the workspace's clock forward: `{"ms": N}`. What is due by then has ended when this is answered.
+async fn turn_clock(State(w): Shared, body: String) -> Response {
+    #[derive(Deserialize)]
+    struct Turn {
+        ms: u32,
+    }
+    match serde_json::from_str::<Turn>(&body) {
+        Ok(turn) => {
+            w.clock.turn(turn.ms);
+            w.sweep();
+            w.touched();
+            done(&json!({ "now_ms": w.clock.now_ms() }))
+        }
+        Err(e) => bad(e.to_string()),
+    }
 }

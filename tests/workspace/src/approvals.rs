@@ -1,101 +1,28 @@
 //! Approvals: requests that wait for a person, and the rule that each of them is executed at most once.
+//!
+//! Where they are kept on disk, a change is written before anything follows from it: what cannot be written
+//! does not happen.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::raw::{RawObject, compact, raw};
+use crate::clock::Clock;
+use crate::raw::{RawObject, compact};
 use crate::rpc::{Outcome, RpcError};
-use crate::session::Program;
-use crate::sync::{Locked, random_id, unix_now};
+use crate::store::Store;
+use crate::sync::{Locked, random_id};
+
+mod approval;
+
+pub use approval::{Agent, Approval, Decision, Fate, Stage, Status, Subject};
 
 /// The member of `_meta` that names the approval on the retry.
 pub const APPROVAL_META: &str = "dev.aerostack/approval_id";
-/// Decided approvals kept in memory.
+/// Approvals kept; the oldest that are decided go first.
 const APPROVALS_MAX: usize = 5000;
-
-/// Where an approval stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Nobody has decided.
-    Pending,
-    /// Approved; the request may be sent again.
-    Approved,
-    /// Approved and executed; the outcome is there.
-    Executed,
-    /// Rejected by a person.
-    Rejected,
-    /// Nobody decided in time.
-    Expired,
-    /// Withdrawn by the bridge.
-    Cancelled,
-}
-
-/// What is to be approved.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// The method of the request.
-    pub method: String,
-    /// The tool, for tools/call.
-    pub tool: Option<String>,
-    /// The category, for guardian requests.
-    pub category: Option<String>,
-    /// The parameters without `_meta`.
-    pub params: RawObject,
-    /// Why approval is needed.
-    pub reason: String,
-    /// The AI tool that asks.
-    pub client: Program,
-    /// The bridge that asks, where it is known.
-    pub bridge_id: Option<String>,
-}
-
-/// A person's decision.
-#[derive(Clone, Debug)]
-pub struct Decision {
-    /// Yes or no.
-    pub approve: bool,
-    /// A note for the agent.
-    pub note: Option<String>,
-    /// Who decided.
-    pub by: String,
-    /// Edited parameters (all but `_meta`).
-    pub params: Option<RawObject>,
-}
-
-/// One approval.
-#[derive(Debug)]
-pub struct Approval {
-    /// `apr_…`
-    pub id: String,
-    /// What is to be approved.
-    pub subject: Subject,
-    /// Where it stands.
-    pub status: Status,
-    /// Unix seconds.
-    pub created_at: i64,
-    /// Unix seconds; `None`: never.
-    pub expires_at: Option<i64>,
-    /// Unix seconds.
-    pub decided_at: Option<i64>,
-    /// The reviewer's note.
-    pub note: Option<String>,
-    /// The reviewer.
-    pub decided_by: Option<String>,
-    /// Edited parameters.
-    pub edited: Option<RawObject>,
-    /// The recorded outcome.
-    pub outcome: Option<Outcome>,
-    /// How often it was executed. More than once would be a bug.
-    pub executions: u32,
-    running: bool,
-    held: Option<Decision>,
-    changed: watch::Sender<u64>,
-}
 
 /// What follows from a decision.
 #[derive(Debug)]
@@ -103,7 +30,7 @@ pub enum Next {
     /// Nothing more: the bridge is told.
     Nothing,
     /// The workspace executes this request.
-    Execute(Subject),
+    Execute(Box<Subject>),
 }
 
 /// What a retry that names an approval may do.
@@ -121,9 +48,32 @@ pub enum Claim {
     Refused(RpcError),
 }
 
+/// What becomes of an operation that is asked for again.
+#[derive(Debug)]
+pub enum Joined {
+    /// This one is still open.
+    Open(String),
+    /// It was decided while nobody waited: approved or not, with the note and who said so.
+    Decided {
+        /// The approval.
+        id: String,
+        /// Yes or no.
+        approved: bool,
+        /// The reviewer's note.
+        note: Option<String>,
+        /// The reviewer.
+        by: Option<String>,
+    },
+}
+
+/// What the heartbeats say of an agent: there, gone, or unknown.
+pub type Online<'a> = &'a dyn Fn(&Agent) -> Option<bool>;
+
 /// All approvals.
 #[derive(Debug, Default)]
 pub struct Approvals {
+    clock: Arc<Clock>,
+    store: Option<Arc<Store>>,
     inner: Mutex<Inner>,
 }
 
@@ -134,27 +84,51 @@ struct Inner {
 }
 
 impl Approvals {
+    /// Those that the store has kept.
+    pub fn restored(clock: Arc<Clock>, store: Option<Arc<Store>>) -> Result<Self, String> {
+        let mut inner = Inner::default();
+        for (id, record) in store.as_ref().map_or(Ok(Vec::new()), |s| s.approvals())? {
+            let approval = Approval::restored(id.clone(), &record, clock.now_ms())
+                .map_err(|e| format!("the approval {id} cannot be read: {e}"))?;
+            inner.order.push(id.clone());
+            inner.all.insert(id, approval);
+        }
+        Ok(Approvals {
+            clock,
+            store,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    fn keep(&self, approval: &Approval) -> Result<(), String> {
+        let store = self.store.as_ref();
+        store.map_or(Ok(()), |s| {
+            s.keep_approval(&approval.id, &approval.record())
+        })
+    }
+
+    /// Changes an approval and keeps the change; without being kept it is undone.
+    fn change<T>(
+        &self,
+        approval: &mut Approval,
+        act: impl FnOnce(&mut Approval) -> T,
+    ) -> Result<T, String> {
+        let before = approval.clone();
+        let done = act(approval);
+        if let Err(e) = self.keep(approval) {
+            *approval = before;
+            approval.bump();
+            return Err(e);
+        }
+        Ok(done)
+    }
+
     /// Opens an approval and returns its id.
-    pub fn open(&self, subject: Subject, ttl_s: i64) -> String {
+    pub fn open(&self, subject: Subject, ttl_s: i64) -> Result<String, String> {
         let id = random_id("apr_", 10);
-        let now = unix_now();
-        let approval = Approval {
-            id: id.clone(),
-            subject,
-            status: Status::Pending,
-            created_at: now,
-            expires_at: (ttl_s > 0).then(|| now + ttl_s),
-            decided_at: None,
-            note: None,
-            decided_by: None,
-            edited: None,
-            outcome: None,
-            executions: 0,
-            running: false,
-            held: None,
-            changed: watch::channel(0).0,
-        };
+        let approval = Approval::new(id.clone(), subject, self.clock.now_ms(), ttl_s);
         let mut inner = self.inner.locked();
+        self.keep(&approval)?;
         inner.order.push(id.clone());
         inner.all.insert(id.clone(), approval);
         if inner.order.len() > APPROVALS_MAX {
@@ -163,9 +137,14 @@ impl Approvals {
             if let Some(at) = inner.order.iter().position(|id| settled(&inner, id)) {
                 let old = inner.order.remove(at);
                 inner.all.remove(&old);
+                if let Some(store) = &self.store {
+                    store.forget_approval(&old);
+                }
             }
         }
-        id
+        drop(inner);
+        self.clock.changed.notify_one();
+        Ok(id)
     }
 
     /// Reads an approval.
@@ -185,14 +164,77 @@ impl Approvals {
             .collect()
     }
 
-    /// The approval as the wire has it.
+    /// The approval as the wire has it, for whoever waits for it: a decision in it is delivered.
     pub fn object(&self, id: &str) -> Option<Box<RawValue>> {
-        self.with(id, Approval::object)
+        let mut inner = self.inner.locked();
+        let approval = inner.all.get_mut(id)?;
+        approval.askers.heard(self.clock.now_ms());
+        self.deliver(approval);
+        Some(approval.object())
     }
 
     /// Wakes at each change of an approval.
     pub fn watch(&self, id: &str) -> Option<watch::Receiver<u64>> {
         self.with(id, |a| a.changed.subscribe())
+    }
+
+    /// A socket of somebody who waits was opened (`true`) or has gone.
+    pub fn socket(&self, id: &str, opened: bool) {
+        if let Some(approval) = self.inner.locked().all.get_mut(id) {
+            approval.askers.socket(opened, self.clock.now_ms());
+        }
+    }
+
+    /// The decision was pushed.
+    pub fn delivered(&self, id: &str) {
+        if let Some(approval) = self.inner.locked().all.get_mut(id) {
+            self.deliver(approval);
+        }
+    }
+
+    fn deliver(&self, approval: &mut Approval) {
+        if approval.is_settled() && !approval.delivered {
+            // Where this cannot be kept it is asked once more at the worst.
+            self.change(approval, |a| a.delivered = true).ok();
+        }
+    }
+
+    /// The approval of the same operation that the asker may join: one for which nobody waits any more, and
+    /// whose decision nobody has heard.
+    pub fn join(&self, operation: &str, subject: &Subject) -> Option<Joined> {
+        let now_ms = self.clock.now_ms();
+        let mut inner = self.inner.locked();
+        let inner = &mut *inner;
+        let same = |a: &&mut Approval| {
+            a.subject.method == subject.method
+                && a.subject.token == subject.token
+                && a.subject.params.string("operation").as_deref() == Some(operation)
+                && !a.is_attended(now_ms)
+                && !a.delivered
+        };
+        let mut found: Vec<_> = inner.all.values_mut().filter(same).collect();
+        found.sort_by_key(|a| a.created_at);
+        let approval = found.pop()?;
+        let decided = |approved| Joined::Decided {
+            id: approval.id.clone(),
+            approved,
+            note: approval.note.clone(),
+            by: approval.decided_by.clone(),
+        };
+        let joined = match approval.status {
+            // A request that differs in anything else is shown to the person anew.
+            _ if !same_params(&approval.subject.params, &subject.params) => return None,
+            Status::Pending => Joined::Open(approval.id.clone()),
+            // What was edited is not what is asked for.
+            Status::Approved => decided(approval.edited.is_none()),
+            Status::Rejected => decided(false),
+            Status::Executed | Status::Expired | Status::Cancelled => return None,
+        };
+        approval.askers.heard(now_ms);
+        if approval.is_settled() && self.change(approval, |a| a.delivered = true).is_err() {
+            return None;
+        }
+        Some(joined)
     }
 
     /// A person decides. With `hold` the decision is kept back until [`Approvals::release`].
@@ -205,7 +247,7 @@ impl Approvals {
     ) -> Result<Next, String> {
         let mut inner = self.inner.locked();
         let approval = inner.all.get_mut(id).ok_or("no such approval")?;
-        if approval.status != Status::Pending || approval.running || approval.held.is_some() {
+        if approval.status != Status::Pending || approval.is_busy() {
             return Err("already decided".to_owned());
         }
         if let Some(params) = &decision.params {
@@ -218,46 +260,89 @@ impl Approvals {
             approval.held = Some(decision);
             return Ok(Next::Nothing);
         }
-        Ok(approval.apply(decision, executes))
+        let now = self.clock.now();
+        self.change(approval, |a| a.apply(decision, executes, now))
     }
 
     /// Releases the decisions kept back; returns what is to be executed, by approval id.
     pub fn release(&self, executes: bool) -> Vec<(String, Next)> {
+        let now = self.clock.now();
         let mut inner = self.inner.locked();
         let held = inner.all.values_mut().filter(|a| a.held.is_some());
         held.filter_map(|a| {
             let decision = a.held.take()?;
-            (a.status == Status::Pending).then(|| (a.id.clone(), a.apply(decision, executes)))
+            let open = a.status == Status::Pending;
+            let next = open.then(|| self.change(a, |a| a.apply(decision, executes, now)));
+            next?.ok().map(|next| (a.id.clone(), next))
         })
         .collect()
     }
 
+    /// What was decided to be executed before the workspace was stopped.
+    pub fn queued(&self) -> Vec<(String, Subject)> {
+        let queued =
+            |a: &Approval| (a.stage == Stage::Queued).then(|| (a.id.clone(), a.granted_subject()));
+        self.each(queued).into_iter().flatten().collect()
+    }
+
+    /// The workspace begins an execution: the only one. `false`: it may not.
+    pub fn start(&self, id: &str) -> bool {
+        let mut inner = self.inner.locked();
+        let Some(approval) = inner.all.get_mut(id) else {
+            return false;
+        };
+        approval.stage == Stage::Queued && self.change(approval, Approval::run).is_ok()
+    }
+
     /// The bridge withdraws; what has been decided stays.
     pub fn cancel(&self, id: &str, reason: Option<String>) {
+        let now = self.clock.now();
         let mut inner = self.inner.locked();
         let Some(approval) = inner.all.get_mut(id) else {
             return;
         };
         let unused = approval.status == Status::Approved && approval.executions == 0;
-        let open = approval.status == Status::Pending && !approval.running;
-        if open || (unused && !approval.running) {
-            approval.settle(Status::Cancelled);
+        if !approval.runs() && (approval.status == Status::Pending || unused) {
+            // Whoever withdraws has heard what stood there.
+            approval.delivered = true;
             approval.note = reason.or(approval.note.take());
+            approval.settle(Status::Cancelled, now);
+            // A withdrawal counts also where it cannot be kept: it only takes away.
+            self.keep(approval).ok();
         }
     }
 
     /// Ends an approval whose time is over; `force`: whatever the time.
     pub fn expire(&self, id: &str, force: bool) -> bool {
+        let now = self.clock.now();
         let mut inner = self.inner.locked();
         let Some(approval) = inner.all.get_mut(id) else {
             return false;
         };
-        let due = approval.expires_at.is_some_and(|at| at <= unix_now());
-        let open = approval.status == Status::Pending && !approval.running;
+        let due = approval.expires_at.is_some_and(|at| at <= now);
+        let open = approval.status == Status::Pending && !approval.runs();
         if open && (due || force) {
-            approval.settle(Status::Expired);
+            approval.settle(Status::Expired, now);
+            self.keep(approval).ok();
         }
         open && (due || force)
+    }
+
+    /// Ends what is due, and what nobody has waited for in a long time; returns their ids.
+    pub fn sweep(&self, online: Online<'_>) -> Vec<String> {
+        let (now, now_ms) = (self.clock.now(), self.clock.now_ms());
+        let mut inner = self.inner.locked();
+        let mut ended = Vec::new();
+        for approval in inner.all.values_mut() {
+            let open = approval.status == Status::Pending && !approval.runs();
+            let due = open && approval.expires_at.is_some_and(|at| at <= now);
+            if due || approval.has_lapsed(now_ms, online(&approval.subject.agent)) {
+                approval.settle(Status::Expired, now);
+                self.keep(approval).ok();
+                ended.push(approval.id.clone());
+            }
+        }
+        ended
     }
 
     /// Changes the time of expiry.
@@ -268,6 +353,8 @@ impl Approvals {
         };
         approval.expires_at = at;
         approval.bump();
+        self.keep(approval).ok();
+        self.clock.changed.notify_one();
         true
     }
 
@@ -282,19 +369,19 @@ impl Approvals {
         if approval.subject.method != method || !same_params(granted, params) {
             return refuse("the approval was given for another request");
         }
+        approval.askers.heard(self.clock.now_ms());
         if let Some(outcome) = &approval.outcome {
             return Claim::Recorded(outcome.clone());
         }
-        if approval.running {
+        if approval.runs() {
             return Claim::Running(approval.changed.subscribe());
         }
         match approval.status {
             Status::Pending => Claim::Pending,
-            Status::Approved => {
-                approval.running = true;
-                approval.executions += 1;
-                Claim::Execute
-            }
+            Status::Approved => match self.change(approval, Approval::run) {
+                Ok(()) => Claim::Execute,
+                Err(e) => refuse(&format!("not executed: {e}")),
+            },
             Status::Executed => refuse("the outcome of this approval is gone"),
             Status::Rejected => refuse("the approval was rejected"),
             Status::Expired => refuse("the approval has expired"),
@@ -308,88 +395,47 @@ impl Approvals {
         let Some(approval) = inner.all.get_mut(id) else {
             return;
         };
-        approval.running = false;
+        approval.stage = Stage::Idle;
         approval.outcome = Some(outcome);
         if executes {
             approval.status = Status::Executed;
         }
         approval.bump();
+        // Where this cannot be kept, a restart finds it running: it is not executed again.
+        self.keep(approval).ok();
     }
 }
 
 impl Approval {
-    fn apply(&mut self, decision: Decision, executes: bool) -> Next {
+    fn apply(&mut self, decision: Decision, executes: bool, now: i64) -> Next {
         self.note = decision.note;
         self.decided_by = Some(decision.by);
         self.edited = decision.params;
         if !decision.approve {
-            self.settle(Status::Rejected);
+            self.settle(Status::Rejected, now);
             return Next::Nothing;
         }
         if !executes || self.subject.category.is_some() {
-            self.settle(Status::Approved);
+            self.settle(Status::Approved, now);
             return Next::Nothing;
         }
-        self.running = true;
+        self.stage = Stage::Queued;
+        self.decided_at = Some(now);
+        Next::Execute(Box::new(self.granted_subject()))
+    }
+
+    fn run(&mut self) {
+        self.stage = Stage::Running;
         self.executions += 1;
-        self.decided_at = Some(unix_now());
+        self.delivered = true;
+    }
+
+    fn granted_subject(&self) -> Subject {
         let mut subject = self.subject.clone();
         if let Some(edited) = &self.edited {
             subject.params = edited.clone();
         }
-        Next::Execute(subject)
-    }
-
-    fn settle(&mut self, status: Status) {
-        self.status = status;
-        self.decided_at.get_or_insert_with(unix_now);
-        self.bump();
-    }
-
-    fn bump(&self) {
-        self.changed.send_modify(|n| *n += 1);
-    }
-
-    /// True once no change can follow that a bridge would wait for.
-    pub fn is_settled(&self) -> bool {
-        self.status != Status::Pending
-    }
-
-    /// True while the workspace executes, or a decision is kept back.
-    pub fn is_busy(&self) -> bool {
-        self.running || self.held.is_some()
-    }
-
-    /// The approval as the wire has it.
-    pub fn object(&self) -> Box<RawValue> {
-        let mut object = RawObject::default();
-        object.set("type", raw("approval"));
-        object.set("approval_id", raw(&self.id));
-        object.set("status", raw(&self.status));
-        object.set("method", raw(&self.subject.method));
-        object.set("created_at", raw(&self.created_at));
-        let mut optional = |name: &str, value: Option<Box<RawValue>>| {
-            if let Some(value) = value {
-                object.set(name, value);
-            }
-        };
-        optional("tool", self.subject.tool.as_ref().map(raw));
-        optional("category", self.subject.category.as_ref().map(raw));
-        optional("expires_at", self.expires_at.as_ref().map(raw));
-        if self.is_settled() {
-            optional("note", self.note.as_ref().map(raw));
-            optional("decided_by", self.decided_by.as_ref().map(raw));
-            optional("decided_at", self.decided_at.as_ref().map(raw));
-            optional("params", self.edited.as_ref().map(RawObject::to_raw));
-        }
-        if self.status == Status::Executed {
-            match &self.outcome {
-                Some(Ok(result)) => object.set("result", result.clone()),
-                Some(Err(e)) => object.set("error", e.raw.clone()),
-                None => {}
-            }
-        }
-        object.to_raw()
+        subject
     }
 }
 

@@ -1,14 +1,13 @@
-//! The audit log: who did what, in memory and, with `--data`, on disk as one JSON object a line.
+//! The audit log: who did what, in memory and, with `--data`, on disk.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
-use crate::sync::{Locked, unix_now_ms};
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::sync::Locked;
 
 /// Characters kept of each text.
 const TEXT_MAX: usize = 300;
@@ -33,6 +32,8 @@ pub struct Entry {
 /// The log.
 #[derive(Debug, Default)]
 pub struct Audit {
+    clock: Arc<Clock>,
+    store: Option<Arc<Store>>,
     inner: Mutex<Inner>,
 }
 
@@ -40,30 +41,33 @@ pub struct Audit {
 struct Inner {
     entries: VecDeque<Entry>,
     count: u64,
-    file: Option<File>,
 }
 
 impl Audit {
-    /// A log that also goes to `dir/audit.jsonl`.
-    pub fn open(dir: Option<&Path>) -> io::Result<Self> {
-        let file = match dir {
-            None => None,
-            Some(dir) => {
-                std::fs::create_dir_all(dir)?;
-                Some(
-                    OpenOptions::new()
-                        .create(true)
-                        .append(true)
-                        .open(dir.join("audit.jsonl"))?,
-                )
-            }
+    /// A log that also goes to the store, and begins with what is there.
+    pub fn open(store: Option<Arc<Store>>) -> Result<Self, String> {
+        let kept = store
+            .as_ref()
+            .map_or(Ok(Vec::new()), |s| s.audit(ENTRIES_MAX))?;
+        let inner = Inner {
+            count: kept.last().map_or(0, |e| e.n),
+            entries: kept.into(),
         };
         Ok(Audit {
-            inner: Mutex::new(Inner {
-                file,
-                ..Inner::default()
-            }),
+            clock: Arc::default(),
+            store,
+            inner: Mutex::new(inner),
         })
+    }
+
+    /// The same log on another clock.
+    pub(crate) fn on(self, clock: Arc<Clock>) -> Self {
+        Audit { clock, ..self }
+    }
+
+    /// Where it is kept.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.store.clone()
     }
 
     /// Adds an entry.
@@ -72,15 +76,13 @@ impl Audit {
         inner.count += 1;
         let entry = Entry {
             n: inner.count,
-            at_ms: unix_now_ms(),
+            at_ms: self.clock.now_ms(),
             actor: printable(actor),
             event: event.to_owned(),
             detail: printable(&detail.into()),
         };
-        if let (Some(file), Ok(mut line)) = (&mut inner.file, serde_json::to_vec(&entry)) {
-            line.push(b'\n');
-            // A full disk must not stop approvals; the entry stays in memory.
-            file.write_all(&line).ok();
+        if let Some(store) = &self.store {
+            store.keep_audit(&entry);
         }
         inner.entries.push_back(entry);
         if inner.entries.len() > ENTRIES_MAX {

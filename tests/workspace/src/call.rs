@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::approvals::Subject;
+use crate::approvals::{Agent, Subject};
 use crate::raw::{RawObject, raw};
 use crate::rpc::{self, Outcome, RpcError};
 use crate::session::{Program, Session};
 use crate::state::Workspace;
 use crate::stream::EventLog;
+use crate::sync::Locked;
 
 /// Which era a request belongs to.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Call {
     pub params: RawObject,
     /// Who sent it.
     pub client: Program,
+    /// The name of the token that it came with.
+    pub token: String,
     /// The request's own stream, if its answer travels on one.
     pub stream: Option<Arc<EventLog>>,
     /// Cancelled by the client.
@@ -54,6 +57,7 @@ impl Call {
             method: subject.method,
             params: subject.params,
             client: subject.client,
+            token: subject.token,
             stream: None,
             cancel: CancellationToken::new(),
         }
@@ -79,6 +83,18 @@ impl Call {
             Some(session)
         } else {
             None
+        }
+    }
+
+    /// The agent, as far as it is known.
+    pub fn agent(&self) -> Agent {
+        match self.session() {
+            Some(session) => Agent {
+                bridge_id: session.bridge_id.locked().clone(),
+                instance: session.instance.locked().clone(),
+                session: Some(session.id.clone()),
+            },
+            None => Agent::default(),
         }
     }
 

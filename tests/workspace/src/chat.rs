@@ -1,12 +1,15 @@
 //! Agent chat: messages between the dashboard and the agents, with an unread mark for each bridge.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::sync::{Locked, unix_now};
+use crate::clock::Clock;
+use crate::raw::raw;
+use crate::store::Store;
+use crate::sync::Locked;
 
 /// Messages kept.
 const MESSAGES_MAX: usize = 2000;
@@ -14,7 +17,7 @@ const MESSAGES_MAX: usize = 2000;
 const LIMIT: usize = 100;
 
 /// One message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChatMessage {
     /// `msg_<n>`.
     pub id: String,
@@ -75,6 +78,8 @@ pub struct Ask {
 /// The conversation of a workspace.
 #[derive(Debug)]
 pub struct Chat {
+    clock: Arc<Clock>,
+    store: Option<Arc<Store>>,
     inner: Mutex<Inner>,
     push: broadcast::Sender<ChatMessage>,
 }
@@ -89,6 +94,8 @@ struct Inner {
 impl Default for Chat {
     fn default() -> Self {
         Chat {
+            clock: Arc::default(),
+            store: None,
             inner: Mutex::default(),
             push: broadcast::channel(256).0,
         }
@@ -96,6 +103,26 @@ impl Default for Chat {
 }
 
 impl Chat {
+    /// The conversation that the store has kept.
+    pub fn restored(clock: Arc<Clock>, store: Option<Arc<Store>>) -> Result<Self, String> {
+        let mut inner = Inner::default();
+        if let Some(store) = &store {
+            for (number, record) in store.messages()? {
+                let message: ChatMessage = serde_json::from_str(&record)
+                    .map_err(|e| format!("the message {number} cannot be read: {e}"))?;
+                inner.count = number;
+                inner.messages.push(ChatMessage { number, ..message });
+            }
+            inner.read = store.read_marks()?.into_iter().collect();
+        }
+        Ok(Chat {
+            clock,
+            store,
+            inner: Mutex::new(inner),
+            ..Chat::default()
+        })
+    }
+
     /// Adds a message and pushes it.
     pub fn post(&self, from: &str, draft: Draft) -> ChatMessage {
         let mut inner = self.inner.locked();
@@ -104,13 +131,20 @@ impl Chat {
             id: format!("msg_{}", inner.count),
             from: from.to_owned(),
             text: draft.text,
-            at: unix_now(),
+            at: self.clock.now(),
             topic: draft.topic,
             to: draft.to,
             bridge_id: draft.bridge_id,
             in_reply_to: draft.in_reply_to,
             number: inner.count,
         };
+        if let Some(store) = &self.store {
+            // A message that cannot be kept is delivered all the same.
+            let record = raw(&message);
+            store
+                .keep_message(message.number, record.get(), MESSAGES_MAX as u64)
+                .ok();
+        }
         inner.messages.push(message.clone());
         if inner.messages.len() > MESSAGES_MAX {
             inner.messages.remove(0);
@@ -133,6 +167,9 @@ impl Chat {
             let newest = inner.count;
             let mark = inner.read.entry(bridge.clone()).or_default();
             *mark = (*mark).max(number.min(newest));
+            if let Some(store) = &self.store {
+                store.keep_read_mark(&bridge, *mark);
+            }
         }
         let read = inner.read.get(&bridge).copied().unwrap_or(0);
         let wanted = |m: &&ChatMessage| match &ask.after {

@@ -25,6 +25,9 @@ pub struct Args {
         value_name = "mwt_…"
     )]
     pub token: Option<String>,
+    /// Add a token: NAME=owner, agent, reviewer or viewer.
+    #[arg(long, value_name = "NAME=ROLE")]
+    pub add_token: Vec<String>,
     /// The workspace's name in its URL.
     #[arg(long, default_value = "demo")]
     pub slug: String,

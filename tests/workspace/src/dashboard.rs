@@ -23,17 +23,19 @@ use crate::approvals::{Approval, Decision};
 use crate::chat::Draft;
 use crate::raw::{RawObject, pretty, raw};
 use crate::state::Workspace;
-use crate::sync::{Locked, random_id, same_secret};
-use crate::{decide, guard, reply};
+use crate::tokens::{self, Token};
+use crate::{decide, grants, guard, reply};
 
 type Shared = State<Arc<Workspace>>;
 
-/// Logins kept; the oldest is forgotten.
-const LOGINS_MAX: usize = 64;
 /// Changes within this time are sent together.
 const GATHER: Duration = Duration::from_millis(40);
+/// The state is sent at least this often: the page takes a longer silence for an end.
+const EVERY: Duration = Duration::from_secs(5);
 /// Decided approvals shown.
-const DECIDED_MAX: usize = 30;
+const DECIDED_MAX: usize = 100;
+/// Characters shown of an outcome.
+const OUTCOME_MAX: usize = 2000;
 /// What the page may load: itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -67,6 +69,7 @@ pub fn routes(workspace: &Arc<Workspace>) -> Router<Arc<Workspace>> {
         )
         .route("/api/events", get(events))
         .route("/api/approvals/{id}/{verb}", post(decide))
+        .route("/api/grants/{id}/revoke", post(revoke))
         .route("/api/chat", post(say))
         .layer(check)
 }
@@ -96,10 +99,20 @@ async fn check(State(w): Shared, request: Request, next: Next) -> Response {
                 "only the dashboard itself may do this",
             ));
         }
-        if !public && !guard::logged_in(&w, headers) {
-            return Some(reply::refusal(401, "UNAUTHORIZED", "log in first"));
+        if public {
+            return None;
         }
-        None
+        let Some(token) = guard::logged_in(&w, headers) else {
+            return Some(reply::refusal(401, "UNAUTHORIZED", "log in first"));
+        };
+        let changes = request.method() == "POST" && path != "/api/logout";
+        (changes && !token.role.decides()).then(|| {
+            let message = format!(
+                "your token's role ({}) may look and not decide",
+                token.role.name()
+            );
+            reply::refusal(403, "FORBIDDEN", &message)
+        })
     });
     let response = match refusal {
         Some(refusal) => refusal,
@@ -109,68 +122,82 @@ async fn check(State(w): Shared, request: Request, next: Next) -> Response {
 }
 
 async fn login(State(w): Shared, body: String) -> Response {
-    let token = RawObject::parse(&body)
+    let secret = RawObject::parse(&body)
         .and_then(|b| b.string("token"))
         .unwrap_or_default();
-    if !same_secret(token.trim(), &w.identity.token) {
+    let Some(token) = w.tokens.of(secret.trim()) else {
         w.log("dashboard", "login refused", "wrong token");
         return reply::refusal(401, "UNAUTHORIZED", "this is not the workspace's token");
+    };
+    if !token.role.sees() {
+        w.log("dashboard", "login refused", token.name);
+        let message = "this token connects agents; it does not open the dashboard";
+        return reply::refusal(403, "FORBIDDEN", message);
     }
-    let login = random_id("", 24);
-    let mut logins = w.logins.locked();
-    logins.push(login.clone());
-    if logins.len() > LOGINS_MAX {
-        logins.remove(0);
-    }
-    drop(logins);
-    w.log("dashboard", "login", "");
+    let cookie = w.tokens.log_in(&token);
+    w.log("dashboard", "login", token.name);
     let secure = if w.origin().starts_with("https:") {
         "; Secure"
     } else {
         ""
     };
     let cookie = format!(
-        "{}={login}; Path=/; HttpOnly; SameSite=Strict{secure}",
+        "{}={cookie}; Path=/; HttpOnly; SameSite=Strict{secure}",
         guard::cookie_name(&w)
     );
     reply::header(reply::json(200, &json!({})), "set-cookie", &cookie)
 }
 
 async fn logout(State(w): Shared, headers: HeaderMap) -> Response {
-    w.logins
-        .locked()
-        .retain(|l| !guard::has_login(&w, &headers, l));
-    let cookie = format!(
-        "{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict",
-        guard::cookie_name(&w)
-    );
+    let name = guard::cookie_name(&w);
+    w.tokens.log_out(&name, &headers);
+    w.touched();
+    let cookie = format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
     reply::header(reply::json(200, &json!({})), "set-cookie", &cookie)
 }
 
+/// Who sits at the dashboard, for the log and for the agent.
+fn person(w: &Workspace, headers: &HeaderMap) -> String {
+    match guard::logged_in(w, headers) {
+        Some(token) if token.name != tokens::MAIN => token.name,
+        _ => "dashboard".to_owned(),
+    }
+}
+
+/// `approve`, `reject`, or `approve-for-a-while`.
 async fn decide(
     State(w): Shared,
     Path((id, verb)): Path<(String, String)>,
+    headers: HeaderMap,
     body: String,
 ) -> Response {
-    if verb != "approve" && verb != "reject" {
-        return reply::refusal(404, "NOT_FOUND", "approve or reject");
-    }
-    let decision = decide::read(&w, &id, verb == "approve", &body, "dashboard");
-    match decision.and_then(|d| {
-        w.decide(
-            &id,
-            Decision {
-                by: "dashboard".to_owned(),
-                ..d
-            },
-        )
-    }) {
+    let approve = match verb.as_str() {
+        "approve" | "approve-for-a-while" => true,
+        "reject" => false,
+        _ => return reply::refusal(404, "NOT_FOUND", "approve or reject"),
+    };
+    let by = person(&w, &headers);
+    let decided = decide::read(&w, &id, approve, &body, &by).and_then(|d| {
+        let decision = Decision { by, ..d };
+        match verb.as_str() {
+            "approve-for-a-while" => w.decide_for_a_while(&id, decision),
+            _ => w.decide(&id, decision),
+        }
+    });
+    match decided {
         Ok(()) => reply::json(200, &json!({})),
         Err(e) => reply::refusal(409, "CONFLICT", &e),
     }
 }
 
-async fn say(State(w): Shared, body: String) -> Response {
+async fn revoke(State(w): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    match w.revoke(&id, &person(&w, &headers)) {
+        Ok(()) => reply::json(200, &json!({})),
+        Err(e) => reply::refusal(409, "CONFLICT", &e),
+    }
+}
+
+async fn say(State(w): Shared, headers: HeaderMap, body: String) -> Response {
     match serde_json::from_str::<Draft>(&body) {
         Ok(draft) if !draft.text.trim().is_empty() => {
             let message = w.chat.post(
@@ -181,7 +208,7 @@ async fn say(State(w): Shared, body: String) -> Response {
                 },
             );
             w.log(
-                "dashboard",
+                &person(&w, &headers),
                 "chat",
                 format!("{}: {}", message.id, message.text),
             );
@@ -198,17 +225,12 @@ async fn events(State(w): Shared, headers: HeaderMap) -> Response {
     let stream =
         futures_util::stream::unfold(start, |(w, headers, mut changes, first)| async move {
             if !first {
-                // Once a minute without a change, so that "n min ago" and overdue heartbeats are right.
-                tokio::time::timeout(Duration::from_secs(20), changes.changed())
-                    .await
-                    .ok();
+                tokio::time::timeout(EVERY, changes.changed()).await.ok();
                 tokio::time::sleep(GATHER).await;
             }
-            if !guard::logged_in(&w, &headers) {
-                return None;
-            }
+            let token = guard::logged_in(&w, &headers)?;
             changes.borrow_and_update();
-            let event = format!("event: state\ndata: {}\n\n", snapshot(&w));
+            let event = format!("event: state\ndata: {}\n\n", snapshot(&w, &token));
             Some((
                 Ok::<_, Infallible>(Bytes::from(event)),
                 (w, headers, changes, false),
@@ -217,11 +239,11 @@ async fn events(State(w): Shared, headers: HeaderMap) -> Response {
     reply::body(200, "text/event-stream", Body::from_stream(stream))
 }
 
-fn snapshot(w: &Workspace) -> String {
+fn snapshot(w: &Workspace, token: &Token) -> String {
     let mut decided = 0;
     let mut approvals = w
         .approvals
-        .each(|a| (a.is_settled(), a.decided_at, shown(a)));
+        .each(|a| (a.is_settled(), a.decided_at, shown(w, a)));
     approvals.sort_by_key(|(settled, at, _)| (*settled, std::cmp::Reverse(*at)));
     approvals.retain(|(settled, _, _)| {
         decided += usize::from(*settled);
@@ -230,8 +252,12 @@ fn snapshot(w: &Workspace) -> String {
     let approvals: Vec<RawObject> = approvals.into_iter().map(|(_, _, object)| object).collect();
     let mut state = RawObject::default();
     let identity = json!({ "name": w.identity.name, "slug": w.identity.slug });
+    let me = json!({ "name": token.name, "role": token.role, "decides": token.role.decides() });
     state.set("workspace", raw(&identity));
+    state.set("now_ms", raw(&w.clock.now_ms()));
+    state.set("me", raw(&me));
     state.set("approvals", raw(&approvals));
+    state.set("grants", raw(&w.grants.list()));
     state.set("bridges", raw(&w.presence.list(w.stale_ms())));
     state.set("chat", raw(&w.chat.newest(200)));
     state.set("audit", raw(&w.audit.newest(100)));
@@ -239,8 +265,13 @@ fn snapshot(w: &Workspace) -> String {
 }
 
 /// An approval as the page shows it: arguments as text, so that the browser changes no number.
-fn shown(approval: &Approval) -> RawObject {
+fn shown(w: &Workspace, approval: &Approval) -> RawObject {
     let mut object = full(approval);
+    let outcome = match &approval.outcome {
+        Some(Ok(result)) => Some(first_text(result.get())),
+        Some(Err(e)) => RawObject::parse(e.raw.get()).and_then(|e| e.string("message")),
+        None => None,
+    };
     for name in [
         "request_params",
         "params",
@@ -251,15 +282,29 @@ fn shown(approval: &Approval) -> RawObject {
     ] {
         object.remove(name);
     }
-    let params = &approval.subject.params;
+    let params = approval.edited.as_ref().unwrap_or(&approval.subject.params);
     if approval.subject.category.is_some() {
-        object.set("guardian", params.to_raw());
+        object.set("guardian", approval.subject.params.to_raw());
     } else {
         let arguments = params
             .get("arguments")
             .map_or_else(|| "{}".to_owned(), |a| pretty(a.get()));
         object.set("arguments_text", raw(&arguments));
     }
+    let (now_ms, online) = (w.clock.now_ms(), w.online(&approval.subject.agent));
     object.set("edited", raw(&approval.edited.is_some()));
+    object.set("fate", raw(&approval.fate(now_ms, online)));
+    object.set("agent_gone", raw(&approval.is_abandoned(now_ms, online)));
+    object.set("grantable", raw(&grants::may_be_given(&approval.subject)));
+    object.set("outcome_text", raw(&outcome));
     object
+}
+
+/// The first text of a tool's result, as much of it as a person looks at in a list.
+fn first_text(result: &str) -> String {
+    let item = RawObject::parse(result)
+        .and_then(|r| r.read::<Vec<RawObject>>("content"))
+        .and_then(|content| content.into_iter().find_map(|item| item.string("text")));
+    let text = item.unwrap_or_else(|| result.to_owned());
+    text.chars().take(OUTCOME_MAX).collect()
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::approvals::{APPROVAL_META, Claim, Subject};
 use crate::call::Call;
 use crate::raw::{RawObject, raw};
+use crate::risk::Risk;
 use crate::rpc::{self, Outcome, RpcError};
 use crate::settings::ApprovalMode;
 use crate::sync::Locked;
@@ -45,7 +46,14 @@ pub async fn answer(call: &Call) -> Outcome {
         return approved(call, &id).await;
     }
     if is_gated(call) {
-        return Err(call.workspace.ask_approval(subject(call)));
+        let subject = subject(call).await;
+        let Some(grant) = call.workspace.grants.use_for(&subject) else {
+            return Err(call.workspace.ask_approval(subject));
+        };
+        let words = format!("{} ({})", grant.what, grant.id);
+        let who = &call.client.name;
+        call.workspace
+            .log(who, "ran under a 15-minute approval", words);
     }
     execute(call).await
 }
@@ -59,11 +67,15 @@ fn is_gated(call: &Call) -> bool {
     }
 }
 
-fn subject(call: &Call) -> Subject {
+async fn subject(call: &Call) -> Subject {
     let mut params = call.params.clone();
     params.remove("_meta");
     let tool = call.tool();
     let what = tool.clone().unwrap_or_else(|| call.method.clone());
+    let risk = match &tool {
+        Some(tool) => risk(call, tool).await,
+        None => Risk::Unknown,
+    };
     Subject {
         method: call.method.clone(),
         tool,
@@ -71,13 +83,33 @@ fn subject(call: &Call) -> Subject {
         params,
         reason: format!("A rule of this workspace: a person decides before {what} runs."),
         client: call.client.clone(),
-        bridge_id: call.session().and_then(|s| s.bridge_id.locked().clone()),
+        agent: call.agent(),
+        token: call.token.clone(),
+        risk,
     }
+}
+
+/// What a tool's own server says that it may do.
+async fn risk(call: &Call, tool: &str) -> Risk {
+    let workspace = &call.workspace;
+    if let Some((upstream, name)) = workspace.upstreams.iter().find_map(|u| u.own(tool)) {
+        return upstream.risk(name).await;
+    }
+    let fixtures = workspace
+        .identity
+        .conformance
+        .then(|| conformance::catalog().tools.iter());
+    let mut all = catalog().tools.iter().chain(fixtures.into_iter().flatten());
+    let found = all.find(|t| t.string("name").as_deref() == Some(tool));
+    found.map_or(Risk::Unknown, Risk::of_tool)
 }
 
 /// The retry of an approved request: executed once, answered as often as it is asked.
 async fn approved(call: &Call, id: &str) -> Outcome {
     let approvals = &call.workspace.approvals;
+    if approvals.with(id, |a| a.subject.token != call.token) == Some(true) {
+        return Err(RpcError::params("unknown approval_id"));
+    }
     loop {
         match approvals.claim(id, &call.method, &call.params) {
             Claim::Execute => {

@@ -35,6 +35,8 @@ pub struct Exchange {
     pub workspace: Arc<Workspace>,
     /// The headers.
     pub headers: HeaderMap,
+    /// The name of the token that it came with.
+    pub token: String,
     /// How the answer is to be changed.
     pub shape: Shape,
 }
@@ -60,9 +62,10 @@ pub async fn serve(
     let body = body.to_bytes();
     let message = Message::parse(&String::from_utf8_lossy(&body));
     record(&workspace, &control, &parts, &body, message.as_ref().ok());
-    if let Err(refusal) = guard::admit(&workspace, &slug, &parts.headers).await {
-        return refusal;
-    }
+    let token = match guard::admit(&workspace, &slug, &parts.headers).await {
+        Ok(token) => token.name,
+        Err(refusal) => return refusal,
+    };
     let (method, tool) = match &message {
         Ok(Message::Request { method, params, .. }) => {
             (Some(method.clone()), params.string("name"))
@@ -79,6 +82,7 @@ pub async fn serve(
     let exchange = Exchange {
         workspace,
         headers: parts.headers,
+        token,
         shape: Shape::of(&faults),
     };
     let work = async move {

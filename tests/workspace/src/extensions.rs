@@ -3,24 +3,26 @@
 
 use serde_json::{Value, json};
 
-use crate::approvals::Subject;
+use crate::approvals::{Joined, Subject};
 use crate::call::Call;
 use crate::chat::{Ask, Draft};
 use crate::presence::Heartbeat;
-use crate::raw::raw;
+use crate::raw::{RawObject, raw};
+use crate::risk::Risk;
 use crate::rpc::{self, Outcome, RpcError};
 use crate::settings::GuardianMode;
 use crate::state::Workspace;
 use crate::sync::Locked;
 
-/// What the guardian knows.
-pub const CATEGORIES: [&str; 6] = [
+/// What the guardian knows; `other` is for a hook that asks about what fits none.
+pub const CATEGORIES: [&str; 7] = [
     "file_delete",
     "shell_destructive",
     "git_push",
     "config_modify",
     "deploy",
     "database",
+    "other",
 ];
 
 /// The object that advertises the extensions.
@@ -36,18 +38,20 @@ pub fn offered(workspace: &Workspace) -> Option<Value> {
     })
 }
 
-/// `_meta` of initialize and server/discover.
-pub fn meta(workspace: &Workspace) -> Value {
+/// `_meta` of initialize and server/discover, for the token of that name.
+pub fn meta(workspace: &Workspace, token: &str) -> Value {
     if !workspace.settings.locked().extensions {
         return json!({});
     }
+    let tokens = workspace.tokens.list();
+    let role = tokens.iter().find(|t| t.name == token).map(|t| t.role);
     json!({
         "dev.aerostack/workspace": {
             "slug": workspace.identity.slug,
             "name": workspace.identity.name,
             "dashboard_url": workspace.dashboard_url(),
         },
-        "dev.aerostack/token": { "name": "local", "role": "developer" },
+        "dev.aerostack/token": { "name": token, "role": role },
     })
 }
 
@@ -68,12 +72,21 @@ pub fn answer(call: &Call) -> Outcome {
     }
 }
 
+/// The approval that is named, where this token asked for it: an agent hears nothing of the others'.
 fn approval_id(call: &Call) -> Result<String, RpcError> {
     let id = call
         .params
         .string("approval_id")
         .or_else(|| call.params.string("approvalId"));
-    id.ok_or_else(|| RpcError::params("approval_id is missing"))
+    let id = id.ok_or_else(|| RpcError::params("approval_id is missing"))?;
+    let own = call
+        .workspace
+        .approvals
+        .with(&id, |a| a.subject.token == call.token);
+    match own {
+        Some(true) => Ok(id),
+        Some(false) | None => Err(RpcError::params("no such approval")),
+    }
 }
 
 fn approval_get(call: &Call) -> Outcome {
@@ -127,21 +140,73 @@ fn guardian(call: &Call) -> Outcome {
     match mode {
         GuardianMode::Approve => decided("approved"),
         GuardianMode::Reject => decided("rejected"),
-        GuardianMode::Ask => {
-            let mut params = call.params.clone();
-            params.remove("_meta");
-            Err(call.workspace.ask_approval(Subject {
-                method: call.method.clone(),
-                tool: None,
-                category: Some(category),
-                params,
-                reason: "Local Guardian: a risky local operation".to_owned(),
-                client: call.client.clone(),
-                bridge_id: call
-                    .params
-                    .string("bridge_id")
-                    .or_else(|| call.params.string("bridgeId")),
-            }))
+        GuardianMode::Ask => ask_guardian(call, category),
+    }
+}
+
+/// A person is asked, unless an approval of the same operation is there to be joined.
+fn ask_guardian(call: &Call, category: String) -> Outcome {
+    let workspace = &call.workspace;
+    let mut params = call.params.clone();
+    params.remove("_meta");
+    let operation = match params.get("operation").filter(|o| o.get() != "null") {
+        None => None,
+        Some(_) => Some(
+            params
+                .string("operation")
+                .filter(|o| o.len() == 64 && o.bytes().all(|b| b.is_ascii_hexdigit()))
+                .ok_or_else(|| RpcError::params("operation must be 64 hex digits"))?,
+        ),
+    };
+    let mut agent = call.agent();
+    let named = params
+        .string("bridge_id")
+        .or_else(|| params.string("bridgeId"));
+    if named.is_some() && named != agent.bridge_id {
+        // A process of its own, such as a hook's, that uses the bridge's name.
+        agent.bridge_id = named;
+        agent.instance = None;
+    }
+    let subject = Subject {
+        method: call.method.clone(),
+        tool: None,
+        risk: Risk::of_guardian(&category, &params.string("risk").unwrap_or_default()),
+        category: Some(category),
+        params,
+        reason: "Local Guardian: a risky local operation".to_owned(),
+        client: call.client.clone(),
+        agent,
+        token: call.token.clone(),
+    };
+    if let Some(grant) = workspace.grants.use_for(&subject) {
+        let words = format!("{} ({})", grant.what, grant.id);
+        workspace.log(&who(call), "ran under a 15-minute approval", words);
+        let note = format!("{} approved this for 15 minutes", grant.by);
+        return Ok(raw(&json!({ "decision": "approved", "note": note })));
+    }
+    match operation.and_then(|o| workspace.approvals.join(&o, &subject)) {
+        None => Err(workspace.ask_approval(subject)),
+        Some(Joined::Open(id)) => {
+            workspace.log(&who(call), "asked again", id.clone());
+            Err(workspace.approval_error(&id))
+        }
+        Some(Joined::Decided {
+            id,
+            approved,
+            note,
+            by,
+        }) => {
+            workspace.log(&who(call), "came back for the decision", id.clone());
+            let decision = if approved { "approved" } else { "rejected" };
+            let mut result = RawObject::default();
+            result.set("decision", raw(decision));
+            result.set("approval_id", raw(&id));
+            for (name, text) in [("note", note), ("decided_by", by)] {
+                if let Some(text) = text {
+                    result.set(name, raw(&text));
+                }
+            }
+            Ok(result.to_raw())
         }
     }
 }
@@ -154,6 +219,7 @@ fn heartbeat(call: &Call) -> Outcome {
     }
     if let Some(session) = call.session() {
         *session.bridge_id.locked() = Some(beat.bridge.id.clone());
+        *session.instance.locked() = Some(beat.bridge.instance.clone());
     }
     if call.workspace.presence.record(&beat) {
         let who = format!("{} on {}", beat.bridge.name, beat.bridge.hostname);

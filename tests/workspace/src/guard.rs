@@ -7,7 +7,8 @@ use hyper::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use crate::reply;
 use crate::settings::Outage;
 use crate::state::Workspace;
-use crate::sync::{Locked, same_secret};
+use crate::sync::Locked;
+use crate::tokens::{Role, Token};
 
 fn text<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
@@ -47,8 +48,8 @@ pub fn check_origin(workspace: &Workspace, headers: &HeaderMap) -> Result<(), Re
     }
 }
 
-/// The bearer token, compared in constant time.
-pub fn check_token(workspace: &Workspace, headers: &HeaderMap) -> Result<String, Response> {
+/// The bearer token, which must be one that connects agents.
+pub fn check_token(workspace: &Workspace, headers: &HeaderMap) -> Result<Token, Response> {
     let given = text(headers, &AUTHORIZATION).and_then(|v| {
         let (scheme, token) = v.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -56,10 +57,24 @@ pub fn check_token(workspace: &Workspace, headers: &HeaderMap) -> Result<String,
     match given {
         // The conformance suite cannot send a token; the flag is for loopback only.
         None if workspace.identity.conformance && !headers.contains_key(AUTHORIZATION) => {
-            Ok(String::new())
+            Ok(Token {
+                name: "conformance".to_owned(),
+                role: Role::Owner,
+                secret: String::new(),
+            })
         }
-        Some(token) if same_secret(token, &workspace.identity.token) => Ok(token.to_owned()),
         given => {
+            match given.and_then(|secret| workspace.tokens.of(secret)) {
+                Some(token) if token.role.connects() => return Ok(token),
+                Some(token) => {
+                    let message = format!(
+                        "the role of this token ({}) connects no agents",
+                        token.role.name()
+                    );
+                    return Err(reply::refusal(403, "FORBIDDEN", &message));
+                }
+                None => {}
+            }
             let (message, challenge) = match given {
                 Some(_) => ("the token is not valid", "Bearer error=\"invalid_token\""),
                 None => ("a bearer token is needed", "Bearer"),
@@ -71,7 +86,11 @@ pub fn check_token(workspace: &Workspace, headers: &HeaderMap) -> Result<String,
 }
 
 /// What every request to `/ws/<slug>…` has to pass. Answers an outage first.
-pub async fn admit(workspace: &Workspace, slug: &str, headers: &HeaderMap) -> Result<(), Response> {
+pub async fn admit(
+    workspace: &Workspace,
+    slug: &str,
+    headers: &HeaderMap,
+) -> Result<Token, Response> {
     let outage = workspace.settings.locked().outage;
     match outage {
         Outage::None | Outage::Refuse => {}
@@ -94,7 +113,8 @@ pub async fn admit(workspace: &Workspace, slug: &str, headers: &HeaderMap) -> Re
             "there is no such workspace",
         ));
     }
-    workspace.admit(&token).map(|_| ()).map_err(limited)
+    workspace.admit(&token.secret).map_err(limited)?;
+    Ok(token)
 }
 
 fn limited(wait_s: u64) -> Response {
@@ -117,23 +137,20 @@ pub fn cookie_name(workspace: &Workspace) -> String {
     format!("aerostack_session_{port}")
 }
 
-/// True with the cookie of a login.
-pub fn logged_in(workspace: &Workspace, headers: &HeaderMap) -> bool {
-    let logins = workspace.logins.locked().clone();
-    logins
-        .iter()
-        .any(|login| has_login(workspace, headers, login))
+/// The token of the login whose cookie comes with a request.
+pub fn logged_in(workspace: &Workspace, headers: &HeaderMap) -> Option<Token> {
+    workspace.tokens.logged_in(&cookie_name(workspace), headers)
 }
 
-/// True if the cookie is this login's.
-pub fn has_login(workspace: &Workspace, headers: &HeaderMap, login: &str) -> bool {
-    let name = cookie_name(workspace);
-    let cookies = headers
+/// The values of the cookies of that name.
+pub fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|v| v.to_str().ok());
-    let mut values = cookies
+    lines
         .flat_map(|c| c.split(';'))
-        .filter_map(|c| c.trim().split_once('='));
-    values.any(|(n, value)| n == name && same_secret(login, value))
+        .filter_map(|c| c.trim().split_once('='))
+        .filter(move |(n, _)| *n == name)
+        .map(|(_, value)| value)
 }

@@ -89,6 +89,7 @@ fn call(exchange: &Exchange, session: &Arc<Session>, method: String, params: Raw
         method,
         params,
         client: session.client.clone(),
+        token: exchange.token.clone(),
         stream: None,
         cancel: endpoint::cancellation(Some(&session.ended)),
     }
@@ -105,14 +106,21 @@ fn session(exchange: &Exchange, id: Option<&RawValue>) -> Result<Arc<Session>, R
     };
     let Some(name) = exchange.headers.get("mcp-session-id") else {
         if !exchange.workspace.settings.locked().sessions {
-            return Ok(Session::new(LEGACY_VERSIONS[0], Program::default(), None));
+            let token = exchange.token.clone();
+            return Ok(Session::new(
+                LEGACY_VERSIONS[0],
+                Program::default(),
+                None,
+                token,
+            ));
         }
         // "Servers that require a session ID SHOULD respond to requests without an MCP-Session-Id header
         // (other than initialization) with HTTP 400 Bad Request."
         return refuse(400, "Mcp-Session-Id is missing");
     };
     let sessions = exchange.workspace.sessions.locked();
-    let Some(session) = name.to_str().ok().and_then(|n| sessions.get(n)) else {
+    let own = |s: &&Arc<Session>| s.token == exchange.token;
+    let Some(session) = name.to_str().ok().and_then(|n| sessions.get(n)).filter(own) else {
         return refuse(404, "the session has ended or never was");
     };
     // "If the server receives a request with an invalid or unsupported MCP-Protocol-Version, it MUST respond
@@ -167,16 +175,21 @@ fn initialize(exchange: &Exchange, id: &RawValue, params: &RawObject) -> Respons
         version: text("version"),
     };
     let capabilities = params.get("capabilities").map(ToOwned::to_owned);
-    let session = Session::new(version, client.clone(), capabilities);
+    let session = Session::new(
+        version,
+        client.clone(),
+        capabilities,
+        exchange.token.clone(),
+    );
     let mut result = json!({
         "protocolVersion": version,
-        "capabilities": capabilities_offered(workspace, false),
+        "capabilities": capabilities_offered(workspace, None),
         "serverInfo": server_info(),
     });
     if let Some(instructions) = settings.instructions {
         result["instructions"] = instructions.into();
     }
-    let meta = extensions::meta(workspace);
+    let meta = extensions::meta(workspace, &exchange.token);
     if meta.as_object().is_some_and(|m| !m.is_empty()) {
         result["_meta"] = meta;
     }
@@ -217,8 +230,8 @@ pub fn server_info() -> Value {
     })
 }
 
-/// What we can do.
-pub fn capabilities_offered(workspace: &Workspace, modern: bool) -> Value {
+/// What we can do. In the stateless era the workspace and the token of that name are described there, too.
+pub fn capabilities_offered(workspace: &Workspace, modern: Option<&str>) -> Value {
     let mut capabilities = json!({
         "resources": { "subscribe": true, "listChanged": true },
         "prompts": { "listChanged": true },
@@ -229,10 +242,10 @@ pub fn capabilities_offered(workspace: &Workspace, modern: bool) -> Value {
         capabilities["tools"] = json!({ "listChanged": true });
     }
     if let Some(mut offered) = extensions::offered(workspace) {
-        if modern {
+        if let Some(token) = modern {
             if let (Some(own), Some(meta)) = (
                 offered.as_object_mut(),
-                extensions::meta(workspace).as_object(),
+                extensions::meta(workspace, token).as_object(),
             ) {
                 own.insert(
                     "workspace".to_owned(),

@@ -1,4 +1,4 @@
-//! A small local Aerostack Workspace, in memory: what the gateway is run and tested against.
+//! A small local Aerostack Workspace: what the gateway is run and tested against.
 //!
 //! It serves the workspace contract (approvals, guardian, chat, heartbeats) over both eras of MCP, fronts real
 //! MCP servers, and has a dashboard. The admin API breaks things on purpose.
@@ -14,6 +14,7 @@ pub mod audit;
 pub mod call;
 pub mod chat;
 pub mod cli;
+pub mod clock;
 pub mod conformance;
 pub mod content;
 pub mod dashboard;
@@ -23,6 +24,7 @@ pub mod dispatch;
 pub mod endpoint;
 pub mod extensions;
 pub mod faults;
+pub mod grants;
 pub mod guard;
 pub mod input;
 pub mod legacy;
@@ -32,15 +34,18 @@ pub mod presence;
 pub mod push;
 pub mod raw;
 pub mod reply;
+pub mod risk;
 pub mod routes;
 pub mod rpc;
 pub mod run;
 pub mod session;
 pub mod settings;
 pub mod state;
+pub mod store;
 pub mod stream;
 pub mod sync;
 pub mod tls;
+pub mod tokens;
 pub mod traffic;
 pub mod upstream;
 pub mod wire;

@@ -28,6 +28,8 @@ pub async fn serve(
     workspace: Arc<Workspace>,
 ) -> io::Result<()> {
     let acceptor = tls.map(TlsAcceptor::from);
+    tokio::spawn(Workspace::keep_time(Arc::downgrade(&workspace)));
+    workspace.resume();
     loop {
         let tcp = accept(&listener).await?;
         let control = workspace.connected();

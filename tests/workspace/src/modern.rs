@@ -78,13 +78,14 @@ pub async fn post(exchange: &Exchange, message: Message) -> Response {
             name: text("name"),
             version: text("version"),
         },
+        token: exchange.token.clone(),
         stream: None,
         cancel: endpoint::cancellation(None),
     };
     match call.method.as_str() {
         "subscriptions/listen" => listen(&call, id),
         "server/discover" => {
-            let outcome = finish(&call, Ok(discover(&call.workspace)));
+            let outcome = finish(&call, Ok(discover(&call)));
             reply::body(200, "application/json", exchange.shape.text(&id, &outcome))
         }
         _ => {
@@ -257,12 +258,13 @@ pub fn finish(call: &Call, outcome: Outcome) -> Outcome {
     Ok(reply::complete(&result, &members))
 }
 
-fn discover(workspace: &Workspace) -> Box<RawValue> {
-    let mut meta = extensions::meta(workspace);
+fn discover(call: &Call) -> Box<RawValue> {
+    let workspace = &call.workspace;
+    let mut meta = extensions::meta(workspace, &call.token);
     meta[format!("{META}serverInfo")] = legacy::server_info();
     let mut result = json!({
         "supportedVersions": [MODERN_VERSION],
-        "capabilities": legacy::capabilities_offered(workspace, true),
+        "capabilities": legacy::capabilities_offered(workspace, Some(&call.token)),
         "_meta": meta,
     });
     if let Some(instructions) = workspace.settings().instructions {

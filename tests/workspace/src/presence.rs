@@ -1,12 +1,14 @@
 //! Bridges and their heartbeats: which agents are there.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use crate::approvals::Agent;
+use crate::clock::Clock;
 use crate::session::Program;
-use crate::sync::{Locked, unix_now_ms};
+use crate::sync::Locked;
 
 /// A heartbeat as it comes; unknown members are ignored.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,6 +106,7 @@ pub struct Bridge {
 /// All bridges.
 #[derive(Debug, Default)]
 pub struct Presence {
+    clock: Arc<Clock>,
     bridges: Mutex<BTreeMap<String, Bridge>>,
     checks: Mutex<Vec<BridgeInfo>>,
 }
@@ -112,13 +115,31 @@ pub struct Presence {
 const INSTANCES_MAX: usize = 20;
 
 impl Presence {
+    /// Nobody yet.
+    pub fn new(clock: Arc<Clock>) -> Self {
+        Presence {
+            clock,
+            ..Presence::default()
+        }
+    }
+
+    /// Whether an agent's process is there: unknown where it sends no heartbeats.
+    pub fn online(&self, agent: &Agent, stale_ms: u64) -> Option<bool> {
+        let oldest = self.clock.now_ms().saturating_sub(stale_ms);
+        let bridges = self.bridges.locked();
+        let bridge = bridges.get(agent.bridge_id.as_ref()?)?;
+        let own = agent.instance.as_ref()?;
+        let instance = bridge.instances.iter().find(|i| i.instance == *own)?;
+        Some(instance.status == "online" && instance.last_seen_ms >= oldest)
+    }
+
     /// Records a heartbeat; true if it was the first of a process, or its end.
     pub fn record(&self, beat: &Heartbeat) -> bool {
         if beat.status == "check" {
             self.checks.locked().push(beat.bridge.clone());
             return true;
         }
-        let now = unix_now_ms();
+        let now = self.clock.now_ms();
         let client = beat.client.as_ref().map(|c| Program {
             name: c.name.clone(),
             version: c.version.clone(),
@@ -179,7 +200,7 @@ impl Presence {
 
     /// The bridges; one whose heartbeat is overdue by `stale_ms` is offline.
     pub fn list(&self, stale_ms: u64) -> Vec<Bridge> {
-        let oldest = unix_now_ms().saturating_sub(stale_ms);
+        let oldest = self.clock.now_ms().saturating_sub(stale_ms);
         let mut list: Vec<Bridge> = self.bridges.locked().values().cloned().collect();
         for bridge in &mut list {
             for instance in &mut bridge.instances {

@@ -47,16 +47,19 @@ pub async fn approval_status(
     request: Request,
 ) -> Response {
     record(&workspace, &control, &request, "GET");
-    if let Err(refusal) = guard::admit(&workspace, &slug, request.headers()).await {
-        return refusal;
-    }
+    let token = match guard::admit(&workspace, &slug, request.headers()).await {
+        Ok(token) => token.name,
+        Err(refusal) => return refusal,
+    };
     let faults = workspace.faults.take(Target {
         http: "GET",
         method: None,
         tool: None,
     });
     let answer = async {
-        match workspace.approvals.object(&id) {
+        let own = workspace.approvals.with(&id, |a| a.subject.token == token);
+        let object = own.filter(|own| *own);
+        match object.and_then(|_| workspace.approvals.object(&id)) {
             Some(object) => reply::json(200, &object),
             None => reply::refusal(404, "APPROVAL_NOT_FOUND", "there is no such approval"),
         }
@@ -71,7 +74,13 @@ pub async fn approval_socket(
     Path((slug, id)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let Some(changes) = workspace.approvals.watch(&id) else {
+    let given = guard::check_token(&workspace, request.headers())
+        .ok()
+        .map(|t| t.name);
+    let foreign = |asked: &String| given.as_ref().is_some_and(|given| given != asked);
+    let asked = workspace.approvals.with(&id, |a| a.subject.token.clone());
+    let changes = workspace.approvals.watch(&id);
+    let Some(changes) = changes.filter(|_| !asked.as_ref().is_some_and(foreign)) else {
         record(&workspace, &control, &request, "WS");
         if let Err(refusal) = guard::admit(&workspace, &slug, request.headers()).await {
             return refusal;
@@ -275,16 +284,29 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &str) {
 
 async fn push_approval(
     workspace: Arc<Workspace>,
+    socket: WebSocket,
+    orders: Orders,
+    id: String,
+    changes: watch::Receiver<u64>,
+) {
+    workspace.approvals.socket(&id, true);
+    follow_approval(&workspace, socket, orders, &id, changes).await;
+    workspace.approvals.socket(&id, false);
+    workspace.touched();
+}
+
+async fn follow_approval(
+    workspace: &Workspace,
     mut socket: WebSocket,
     mut orders: Orders,
-    id: String,
+    id: &str,
     mut changes: watch::Receiver<u64>,
 ) {
     loop {
         changes.borrow_and_update();
         let Some((object, settled)) = workspace
             .approvals
-            .with(&id, |a| (a.object(), a.is_settled()))
+            .with(id, |a| (a.object(), a.is_settled()))
         else {
             return close(&mut socket, 1000, "the approval is gone").await;
         };
@@ -292,6 +314,7 @@ async fn push_approval(
             return;
         }
         if settled {
+            workspace.approvals.delivered(id);
             return close(&mut socket, 1000, "decided").await;
         }
         loop {

@@ -1,16 +1,19 @@
 //! From the command line to a workspace that serves.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::net::TcpListener;
 
 use crate::audit::Audit;
 use crate::cli::Args;
 use crate::state::{Identity, Workspace};
+use crate::store::Store;
 use crate::sync::random_id;
+use crate::tokens::MAIN;
 use crate::upstream::Upstream;
 use crate::{listen, routes, tls};
 
@@ -24,15 +27,33 @@ pub async fn run(args: Args) -> Result<(), String> {
         .iter()
         .map(|u| Upstream::parse(u))
         .collect::<Result<Vec<_>, _>>()?;
-    let audit = Audit::open(args.data.as_deref()).map_err(|e| format!("--data: {e}"))?;
+    let store = match &args.data {
+        Some(dir) => Some(Arc::new(
+            Store::open(dir).map_err(|e| format!("--data: {e}"))?,
+        )),
+        None => None,
+    };
+    let kept = |name: &str| store.as_ref().map_or(Ok(None), |s| s.fact(name));
+    let token = match args.token.clone().or(kept("token")?) {
+        Some(token) => token,
+        None => random_id("mwt_", 20),
+    };
+    if let Some(store) = &store {
+        store.keep_fact("token", &token)?;
+    }
     let identity = Identity {
         slug: args.slug.clone(),
         name: format!("Local workspace “{}”", args.slug),
-        token: args.token.clone().unwrap_or_else(|| random_id("mwt_", 20)),
+        token,
         conformance: args.conformance,
     };
-    let workspace = Workspace::new(identity, args.settings(), upstreams, audit);
-    let listener = TcpListener::bind(args.listen)
+    let audit = Audit::open(store.clone())?;
+    let workspace = Workspace::open(identity, args.settings(), upstreams, audit)?;
+    for token in &args.add_token {
+        let added = workspace.tokens.add(token);
+        added.map_err(|e| format!("--add-token: {e}"))?;
+    }
+    let listener = bind(args.listen, store.as_deref())
         .await
         .map_err(|e| format!("{}: {e}", args.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
@@ -47,13 +68,11 @@ pub async fn run(args: Args) -> Result<(), String> {
         Some(dir) => dir.join("ca.pem"),
         None => tls::default_ca_file(address.port()),
     });
-    let tls = match &ca_file {
-        Some(file) => Some(tls::server_config(
-            address.ip(),
-            args.name.as_deref(),
-            file,
-        )?),
-        None => None,
+    let name = args.name.as_deref();
+    let tls = match (&ca_file, &store) {
+        (None, _) => None,
+        (Some(file), None) => Some(tls::server_config(address.ip(), name, file)?),
+        (Some(file), Some(store)) => Some(tls::kept_config(address.ip(), name, file, store)?),
     };
     let admin = if args.admin {
         Some(open_admin(&workspace).await?)
@@ -84,6 +103,26 @@ pub async fn run(args: Args) -> Result<(), String> {
         std::fs::remove_file(file).ok();
     }
     outcome
+}
+
+/// Listens; on port 0 where it listened before, so that those who know the address come back to it.
+async fn bind(address: SocketAddr, store: Option<&Store>) -> io::Result<TcpListener> {
+    let kept = store.and_then(|s| s.fact("port").ok().flatten());
+    let before = kept.and_then(|port| port.parse::<u16>().ok());
+    let again = before.filter(|_| address.port() == 0);
+    let listener = match again {
+        Some(port) => match TcpListener::bind((address.ip(), port)).await {
+            Ok(listener) => listener,
+            // Somebody else has it now.
+            Err(_) => TcpListener::bind(address).await?,
+        },
+        None => TcpListener::bind(address).await?,
+    };
+    if let Some(store) = store {
+        let port = listener.local_addr()?.port();
+        store.keep_fact("port", &port.to_string()).ok();
+    }
+    Ok(listener)
 }
 
 /// The admin API's address and token.
@@ -131,10 +170,12 @@ fn announce(
     let url = format!("{}/ws/{}", workspace.origin(), workspace.identity.slug);
     let token = &workspace.identity.token;
     let ca = ca_file.map(|f| f.display().to_string());
+    let tokens = workspace.tokens.list();
     if let Some(file) = &args.ready_file {
         let ready = json!({
             "url": url, "token": token, "ca_file": ca, "port": port,
             "dashboard_url": workspace.dashboard_url(),
+            "tokens": tokens.iter().map(|t| (t.name.clone(), t.secret.clone().into())).collect::<Map<_, _>>(),
             "admin_url": admin.map(|a| &a.url), "admin_token": admin.map(|a| &a.token),
             "pid": std::process::id(),
         });
@@ -151,6 +192,14 @@ fn announce(
         "workspace   {url}\ntoken       {token}\ndashboard   {}   (log in with the token)\n",
         workspace.dashboard_url()
     );
+    for other in tokens.iter().filter(|t| t.name != MAIN) {
+        text += &format!(
+            "token       {}   {}: {}\n",
+            other.secret,
+            other.name,
+            other.role.name()
+        );
+    }
     if let Some(ca) = &ca {
         text += &format!("CA file     {ca}\n");
     }

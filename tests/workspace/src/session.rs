@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ pub const MODERN_VERSION: &str = "2026-07-28";
 const STREAMS_MAX: usize = 256;
 
 /// Name and version of a program.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Its name.
     pub name: String,
@@ -56,11 +56,20 @@ pub struct Session {
     pub subscriptions: Mutex<HashSet<String>>,
     /// The bridge that sent a heartbeat in this session.
     pub bridge_id: Mutex<Option<String>>,
+    /// Its process.
+    pub instance: Mutex<Option<String>>,
+    /// The name of the token that opened it.
+    pub token: String,
 }
 
 impl Session {
     /// A session that has just been negotiated.
-    pub fn new(version: &str, client: Program, capabilities: Option<Box<RawValue>>) -> Arc<Self> {
+    pub fn new(
+        version: &str,
+        client: Program,
+        capabilities: Option<Box<RawValue>>,
+        token: String,
+    ) -> Arc<Self> {
         Arc::new(Session {
             id: random_id("ses_", 16),
             version: version.to_owned(),
@@ -76,6 +85,8 @@ impl Session {
             asked_made: AtomicU64::new(0),
             subscriptions: Mutex::default(),
             bridge_id: Mutex::default(),
+            instance: Mutex::default(),
+            token,
         })
     }
 

@@ -9,12 +9,14 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::approvals::{Approvals, Decision, Next, Subject};
+use crate::approvals::{Agent, Approvals, Decision, Next, Subject};
 use crate::audit::Audit;
 use crate::call::Call;
 use crate::chat::Chat;
+use crate::clock::Clock;
 use crate::demo::DemoState;
 use crate::faults::Faults;
+use crate::grants::{self, Grants};
 use crate::presence::Presence;
 use crate::push::SocketOrder;
 use crate::raw::{RawObject, raw};
@@ -23,9 +25,13 @@ use crate::session::Session;
 use crate::settings::{ApprovalMode, Settings};
 use crate::stream::EventLog;
 use crate::sync::{Locked, random_id};
+use crate::tokens::Tokens;
 use crate::traffic::Traffic;
 use crate::upstream::Upstream;
 use crate::wire::ConnControl;
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_millis(250);
 
 /// A `subscriptions/listen` stream (2026-07-28).
 #[derive(Debug)]
@@ -45,7 +51,7 @@ pub struct Identity {
     pub slug: String,
     /// The workspace's name.
     pub name: String,
-    /// The token of bridges and of the dashboard.
+    /// The main token, which may do everything.
     pub token: String,
     /// The conformance suite's fixture tools are there.
     pub conformance: bool,
@@ -60,10 +66,16 @@ pub struct Workspace {
     pub origin: OnceLock<String>,
     /// How it behaves.
     pub settings: Mutex<Settings>,
+    /// Its time.
+    pub clock: Arc<Clock>,
+    /// Tokens, their roles, and logins of the dashboard.
+    pub tokens: Tokens,
     /// Sessions by id.
     pub sessions: Mutex<HashMap<String, Arc<Session>>>,
     /// Approvals.
     pub approvals: Approvals,
+    /// Consents for a while.
+    pub grants: Grants,
     /// Agent chat.
     pub chat: Chat,
     /// Bridges.
@@ -80,8 +92,6 @@ pub struct Workspace {
     pub demo: DemoState,
     /// `subscriptions/listen` streams.
     pub listeners: Mutex<Vec<Arc<Listener>>>,
-    /// Sessions of the dashboard (cookie values).
-    pub logins: Mutex<Vec<String>>,
     /// Counts changes, for the dashboard and for waiting read-outs.
     pub changes: watch::Sender<u64>,
     /// The admin's last order for all WebSockets.
@@ -95,36 +105,52 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// A workspace without a socket.
+    /// A workspace in memory, without a socket.
     pub fn new(
         identity: Identity,
         settings: Settings,
         upstreams: Vec<Upstream>,
         audit: Audit,
     ) -> Arc<Self> {
+        Workspace::open(identity, settings, upstreams, audit)
+            .expect("what is only in memory can be read")
+    }
+
+    /// A workspace with all that is kept where the audit log is kept, without a socket.
+    pub fn open(
+        identity: Identity,
+        settings: Settings,
+        upstreams: Vec<Upstream>,
+        audit: Audit,
+    ) -> Result<Arc<Self>, String> {
         let key = random_id("", 32);
-        Arc::new(Workspace {
+        let clock = Arc::new(Clock::default());
+        let store = audit.store();
+        let workspace = Arc::new(Workspace {
+            tokens: Tokens::restored(&identity.token, store.clone())?,
             identity,
             origin: OnceLock::new(),
             settings: Mutex::new(settings),
             sessions: Mutex::default(),
-            approvals: Approvals::default(),
-            chat: Chat::default(),
-            presence: Presence::default(),
-            audit,
+            approvals: Approvals::restored(clock.clone(), store.clone())?,
+            grants: Grants::restored(clock.clone(), store.clone())?,
+            chat: Chat::restored(clock.clone(), store)?,
+            presence: Presence::new(clock.clone()),
+            audit: audit.on(clock.clone()),
+            clock,
             faults: Faults::default(),
             traffic: Traffic::default(),
             upstreams,
             demo: DemoState::default(),
             listeners: Mutex::default(),
-            logins: Mutex::default(),
             changes: watch::channel(0).0,
             websocket_orders: watch::channel(None).0,
             websockets: AtomicI64::new(0),
             state_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key.as_bytes()),
             connections: Mutex::default(),
             windows: Mutex::default(),
-        })
+        });
+        Ok(workspace)
     }
 
     /// A copy of the settings.
@@ -244,8 +270,13 @@ impl Workspace {
         }
     }
 
+    /// What the heartbeats say of an agent.
+    pub fn online(&self, agent: &Agent) -> Option<bool> {
+        self.presence.online(agent, self.stale_ms())
+    }
+
     /// Opens an approval and makes the error that says so.
-    pub fn ask_approval(self: &Arc<Self>, subject: Subject) -> RpcError {
+    pub fn ask_approval(&self, subject: Subject) -> RpcError {
         let ttl_s = self.settings.locked().approval_ttl_s;
         let what = subject
             .tool
@@ -253,30 +284,46 @@ impl Workspace {
             .or(subject.category.clone())
             .unwrap_or(subject.method.clone());
         let who = subject
+            .agent
             .bridge_id
             .clone()
             .unwrap_or_else(|| subject.client.name.clone());
-        let id = self.approvals.open(subject, ttl_s);
-        self.log(&who, "approval requested", format!("{what} ({id})"));
-        self.expire_later(id.clone(), ttl_s);
-        self.approval_error(&id)
+        match self.approvals.open(subject, ttl_s) {
+            Ok(id) => {
+                self.log(&who, "approval requested", format!("{what} ({id})"));
+                self.approval_error(&id)
+            }
+            Err(e) => RpcError::new(
+                rpc::INTERNAL_ERROR,
+                format!("not executed: nobody can be asked for approval, because {e}"),
+            ),
+        }
     }
 
-    /// Ends the approval when its time is over.
-    pub fn expire_later(self: &Arc<Self>, id: String, after_s: i64) {
-        let Ok(after_s) = u64::try_from(after_s) else {
-            return;
-        };
-        if after_s == 0 {
-            return;
+    /// Follows the clock: ends what is due, for as long as the workspace lives.
+    pub async fn keep_time(workspace: Weak<Self>) {
+        loop {
+            let Some(own) = workspace.upgrade() else {
+                return;
+            };
+            own.sweep();
+            let clock = own.clock.clone();
+            drop(own);
+            tokio::time::timeout(TICK, clock.changed.notified())
+                .await
+                .ok();
         }
-        let workspace = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(after_s)).await;
-            if workspace.approvals.expire(&id, false) {
-                workspace.log("workspace", "approval expired", id);
-            }
-        });
+    }
+
+    /// Ends what is due now.
+    pub fn sweep(&self) {
+        let online = |agent: &Agent| self.online(agent);
+        for id in self.approvals.sweep(&online) {
+            self.log("workspace", "approval expired", id);
+        }
+        for grant in self.grants.sweep(&online) {
+            self.log("workspace", "15-minute approval ended", grant.what);
+        }
     }
 
     /// The -32050 error of an approval.
@@ -362,11 +409,55 @@ impl Workspace {
         count
     }
 
+    /// A person approves this and every call like it for a while.
+    pub fn decide_for_a_while(
+        self: &Arc<Self>,
+        id: &str,
+        decision: Decision,
+    ) -> Result<(), String> {
+        let subject = self.approvals.with(id, |a| a.subject.clone());
+        let subject = subject.ok_or("no such approval")?;
+        if !decision.approve || !grants::may_be_given(&subject) {
+            return Err("this can only be approved once".to_owned());
+        }
+        let by = decision.by.clone();
+        self.decide(id, decision)?;
+        let given = self.grants.give(&subject, &by);
+        let grant = given.map_err(|e| format!("approved once, not for 15 minutes: {e}"))?;
+        self.log(
+            &by,
+            "15-minute approval given",
+            format!("{} ({})", grant.what, grant.id),
+        );
+        Ok(())
+    }
+
+    /// A person takes a 15-minute approval back.
+    pub fn revoke(&self, id: &str, by: &str) -> Result<(), String> {
+        let grant = self.grants.revoke(id)?;
+        self.log(
+            by,
+            "15-minute approval revoked",
+            format!("{} ({id})", grant.what),
+        );
+        Ok(())
+    }
+
+    /// Executes what was decided to be executed before the workspace was stopped.
+    pub fn resume(self: &Arc<Self>) {
+        for (id, subject) in self.approvals.queued() {
+            self.follow(&id, Next::Execute(Box::new(subject)));
+        }
+    }
+
     fn follow(self: &Arc<Self>, id: &str, next: Next) {
         let Next::Execute(subject) = next else { return };
         let (workspace, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
-            let call = Call::detached(&workspace, subject);
+            if !workspace.approvals.start(&id) {
+                return;
+            }
+            let call = Call::detached(&workspace, *subject);
             let outcome = crate::dispatch::execute(&call).await;
             workspace.approvals.executed(&id, outcome, true);
             workspace.log("workspace", "executed", id);

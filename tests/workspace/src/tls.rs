@@ -1,14 +1,19 @@
-//! A certificate authority of our own, made at the start and forgotten at the end.
+//! A certificate authority of our own. Its key is forgotten at once: it signs one certificate and no more.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
+
+use crate::store::Store;
 
 /// Makes a CA and a certificate for loopback, `address` and `name`, and writes the CA's certificate to
 /// `ca_file`.
@@ -17,14 +22,46 @@ pub fn server_config(
     name: Option<&str>,
     ca_file: &Path,
 ) -> Result<Arc<ServerConfig>, String> {
-    make(address, name, ca_file).map_err(|e| e.to_string())
+    let made = || -> Made<_> { use_identity(&make(address, name)?, ca_file) };
+    made().map_err(|e| e.to_string())
 }
 
-fn make(
+/// The same with the certificate that was used before, if it was for the same names: a client that was given
+/// our CA stays with us over restarts.
+pub fn kept_config(
     address: IpAddr,
     name: Option<&str>,
     ca_file: &Path,
-) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+    store: &Store,
+) -> Result<Arc<ServerConfig>, String> {
+    let fact = format!("certificate of {address} {}", name.unwrap_or_default());
+    let kept = store.fact(&fact)?;
+    let kept = kept.and_then(|text| serde_json::from_str::<TlsIdentity>(&text).ok());
+    let made = || -> Made<_> {
+        let identity = match kept {
+            Some(identity) => identity,
+            None => {
+                let identity = make(address, name)?;
+                store.keep_fact(&fact, &serde_json::to_string(&identity)?)?;
+                identity
+            }
+        };
+        use_identity(&identity, ca_file)
+    };
+    made().map_err(|e| e.to_string())
+}
+
+type Made<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What a server proves itself with, as text.
+#[derive(Serialize, Deserialize)]
+struct TlsIdentity {
+    ca_pem: String,
+    certificate: String,
+    key: String,
+}
+
+fn make(address: IpAddr, name: Option<&str>) -> Made<TlsIdentity> {
     let mut ca = CertificateParams::new(Vec::new())?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -32,7 +69,6 @@ fn make(
         .push(DnType::CommonName, "aerostack-workspace local CA");
     let ca_key = KeyPair::generate()?;
     let ca_certificate = ca.self_signed(&ca_key)?;
-    std::fs::write(ca_file, ca_certificate.pem())?;
 
     let names = ["localhost"].into_iter().chain(name).map(str::to_owned);
     let mut leaf = CertificateParams::new(names.collect::<Vec<_>>())?;
@@ -48,12 +84,22 @@ fn make(
     leaf.use_authority_key_identifier_extension = true;
     let leaf_key = KeyPair::generate()?;
     let leaf_certificate = leaf.signed_by(&leaf_key, &Issuer::new(ca, ca_key))?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
+    Ok(TlsIdentity {
+        ca_pem: ca_certificate.pem(),
+        certificate: STANDARD.encode(leaf_certificate.der()),
+        key: STANDARD.encode(leaf_key.serialize_der()),
+    })
+}
+
+fn use_identity(identity: &TlsIdentity, ca_file: &Path) -> Made<Arc<ServerConfig>> {
+    std::fs::write(ca_file, &identity.ca_pem)?;
+    let certificate = CertificateDer::from(STANDARD.decode(&identity.certificate)?);
+    let key = PrivatePkcs8KeyDer::from(STANDARD.decode(&identity.key)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![leaf_certificate.der().clone()], key)?;
+        .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

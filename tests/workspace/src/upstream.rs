@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::call::Call;
 use crate::raw::{RawObject, raw};
+use crate::risk::Risk;
 use crate::rpc::{self, Message, Outcome, RpcError};
 
 /// A server behind the workspace.
@@ -93,6 +94,15 @@ impl Upstream {
             }
         }
         all
+    }
+
+    /// What a tool may do, by its server's own list.
+    pub async fn risk(&self, tool: &str) -> Risk {
+        let tools = self.list("tools/list", "tools").await;
+        let found = tools
+            .iter()
+            .find(|t| t.string("name").as_deref() == Some(tool));
+        found.map_or(Risk::Unknown, Risk::of_tool)
     }
 
     /// Passes a request on, under the upstream's own name of the tool or prompt.

@@ -1,6 +1,9 @@
 //! The rules of approvals, without a socket.
 
 use super::*;
+use crate::raw::raw;
+use crate::risk::Risk;
+use crate::session::Program;
 
 fn subject(params: &str) -> Subject {
     Subject {
@@ -10,7 +13,9 @@ fn subject(params: &str) -> Subject {
         params: RawObject::parse(params).expect("an object"),
         reason: String::new(),
         client: Program::default(),
-        bridge_id: None,
+        agent: Agent::default(),
+        token: "local".into(),
+        risk: Risk::Unknown,
     }
 }
 
@@ -28,7 +33,9 @@ fn yes(params: Option<&str>) -> Decision {
 fn one_claim_executes_and_the_others_get_the_record() {
     let approvals = Approvals::default();
     let params = r#"{"name":"t","arguments":{"n":1.0}}"#;
-    let id = approvals.open(subject(params), 60);
+    let id = approvals
+        .open(subject(params), 60)
+        .expect("nothing to keep");
     let params =
         RawObject::parse(r#"{"arguments":{"n": 1.0},"name":"t","_meta":{}}"#).expect("object");
     assert!(matches!(
@@ -57,7 +64,9 @@ fn one_claim_executes_and_the_others_get_the_record() {
 #[test]
 fn an_approval_covers_only_what_was_approved() {
     let approvals = Approvals::default();
-    let id = approvals.open(subject(r#"{"name":"t","arguments":{"n":1}}"#), 60);
+    let id = approvals
+        .open(subject(r#"{"name":"t","arguments":{"n":1}}"#), 60)
+        .expect("nothing to keep");
     assert!(
         approvals
             .decide(&id, yes(Some(r#"{"name":"u"}"#)), false, false)
@@ -86,7 +95,7 @@ fn an_approval_covers_only_what_was_approved() {
 #[test]
 fn what_is_decided_stays_decided() {
     let approvals = Approvals::default();
-    let id = approvals.open(subject("{}"), 60);
+    let id = approvals.open(subject("{}"), 60).expect("nothing to keep");
     approvals.cancel(&id, None);
     assert!(approvals.decide(&id, yes(None), false, false).is_err());
     assert!(!approvals.expire(&id, true));

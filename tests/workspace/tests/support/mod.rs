@@ -137,13 +137,37 @@ impl Workspace {
         self.admin("POST", "/faults", &fault);
     }
 
+    /// Turns the workspace's clock forward.
+    pub(crate) fn turn(&self, ms: u64) {
+        self.admin("POST", "/clock", &json!({ "ms": ms }));
+    }
+
+    /// Waits until a tool runs.
+    pub(crate) fn until_running(&self, tool: &str) {
+        let end = std::time::Instant::now() + PATIENCE;
+        while self.read("/executions")["tools"][tool].is_null() {
+            assert!(std::time::Instant::now() < end, "{tool} never ran");
+            std::thread::yield_now();
+        }
+    }
+
     /// A session of the handshake era.
     pub(crate) fn session(&self, version: &str) -> Session<'_> {
+        self.open_session(version, self.token().to_owned())
+    }
+
+    /// The same with another token.
+    pub(crate) fn session_of(&self, token: &str) -> Session<'_> {
+        self.open_session("2025-11-25", token.to_owned())
+    }
+
+    fn open_session(&self, version: &str, token: String) -> Session<'_> {
+        let bearer = format!("Bearer {token}");
         let params = json!({ "protocolVersion": version, "capabilities": { "elicitation": {} },
             "clientInfo": { "name": "test-host", "version": "1.0" } });
         let body =
             json!({ "jsonrpc": "2.0", "id": "init", "method": "initialize", "params": params });
-        let reply = self.post(&[], &body.to_string());
+        let reply = self.post(&[("authorization", &bearer)], &body.to_string());
         assert_eq!(reply.status, 200, "{}", reply.body);
         let id = reply
             .header("mcp-session-id")
@@ -156,6 +180,7 @@ impl Workspace {
             .to_owned();
         let session = Session {
             workspace: self,
+            bearer,
             id,
             version,
             result,
@@ -177,6 +202,7 @@ impl Drop for Workspace {
 /// A session of the handshake era.
 pub(crate) struct Session<'a> {
     pub(crate) workspace: &'a Workspace,
+    bearer: String,
     pub(crate) id: String,
     pub(crate) version: String,
     pub(crate) result: Value,
@@ -191,7 +217,30 @@ impl Session<'_> {
     }
 
     pub(crate) fn post(&self, body: &str) -> Reply {
-        self.workspace.post(&self.headers(), body)
+        let [id, version] = self.headers();
+        let bearer = ("authorization", self.bearer.as_str());
+        self.workspace.post(&[bearer, id, version], body)
+    }
+
+    /// Sends a message and does not wait for what comes of it.
+    pub(crate) fn send_and_leave(&self, body: &str) {
+        let [id, version] = self.headers();
+        let mut tcp = TcpStream::connect(self.workspace.address()).expect("a connection");
+        let head = format!(
+            "POST /ws/demo HTTP/1.1\r\nhost: {}\r\nauthorization: {}\r\n{}: {}\r\n{}: {}\r\n\
+             accept: application/json, text/event-stream\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            self.workspace.address(),
+            self.bearer,
+            id.0,
+            id.1,
+            version.0,
+            version.1,
+            body.len()
+        );
+        tcp.write_all(head.as_bytes()).expect("it is sent");
+        // The connection stays open: nobody cancels.
+        std::mem::forget(tcp);
     }
 
     /// A request's answer, whole.
@@ -234,6 +283,55 @@ impl Session<'_> {
             json!({ "bridge": bridge, "client": client, "status": status,
             "in_flight": 1, "pending_approvals": 0, "calls_total": 7 }),
         )
+    }
+}
+
+/// A login of the dashboard.
+#[derive(Clone, Default)]
+pub(crate) struct Login {
+    pub(crate) address: String,
+    pub(crate) status: u16,
+    pub(crate) cookie: String,
+}
+
+impl Login {
+    /// Logs in; the role must allow it.
+    pub(crate) fn new(workspace: &Workspace, token: &str) -> Self {
+        let login = Login::attempt(workspace, token);
+        assert_eq!(login.status, 200, "the login");
+        login
+    }
+
+    /// Tries to log in.
+    pub(crate) fn attempt(workspace: &Workspace, token: &str) -> Self {
+        let mut login = Login::of(workspace);
+        let reply = login.post("/api/login", &json!({ "token": token }).to_string());
+        login.status = reply.status;
+        let cookie = reply.header("set-cookie").and_then(|c| c.split(';').next());
+        login.cookie = cookie.unwrap_or_default().to_owned();
+        login
+    }
+
+    /// Nobody.
+    pub(crate) fn of(workspace: &Workspace) -> Self {
+        Login {
+            address: workspace.address(),
+            ..Login::default()
+        }
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> Reply {
+        let origin = format!("http://{}", self.address);
+        let headers = [
+            ("origin", origin.as_str()),
+            ("cookie", &self.cookie),
+            ("content-type", "application/json"),
+        ];
+        http(&self.address, "POST", path, &headers, body)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        http(&self.address, "GET", path, &[("cookie", &self.cookie)], "")
     }
 }
 
