@@ -205,16 +205,16 @@ impl Approvals {
         let now_ms = self.clock.now_ms();
         let mut inner = self.inner.locked();
         let inner = &mut *inner;
-        let same = |a: &&mut Approval| {
+        let same = |a: &Approval| {
             a.subject.method == subject.method
                 && a.subject.token == subject.token
                 && a.subject.params.string("operation").as_deref() == Some(operation)
                 && !a.is_attended(now_ms)
                 && !a.delivered
         };
-        let mut found: Vec<_> = inner.all.values_mut().filter(same).collect();
-        found.sort_by_key(|a| a.created_at);
-        let approval = found.pop()?;
+        let mut newest = inner.order.iter().rev();
+        let id = newest.find(|id| inner.all.get(*id).is_some_and(same))?;
+        let approval = inner.all.get_mut(id)?;
         let decided = |approved| Joined::Decided {
             id: approval.id.clone(),
             approved,
