@@ -42,3 +42,4 @@ pub mod hosts;
 pub mod io;
 pub mod log;
 pub mod proto;
+pub mod refusal;

@@ -3,58 +3,94 @@
 use aerostack_gateway::bridge::Bridge;
 use aerostack_gateway::check::{self, Check};
 use aerostack_gateway::cli::{self, Command, Options};
-use aerostack_gateway::config::{Config, Limits, Source};
+use aerostack_gateway::config::{Config, LOG_FILE, Limits, SettingError};
 use aerostack_gateway::hosts::{self, Host, Placeholders, Server};
 use aerostack_gateway::io::{self, Environment, ShellSettings};
+use aerostack_gateway::log::Level;
+use aerostack_gateway::refusal::Refusal;
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
 /// Exit code for arguments or settings that can not be used.
 const USAGE: u8 = 2;
+/// Exit code for what was asked for and could not be done.
+const FAILURE: u8 = 1;
 
 /// Hosts that pass settings as arguments leave no choice: it works, but it is said.
 const TOKEN_IN_ARGUMENTS: &str = "AEROSTACK_TOKEN was given as an argument, which other users of this \
      machine can see (ps): the environment or AEROSTACK_TOKEN_FILE hides it";
 
+/// A person started it by hand, and it says nothing.
+const WAITING_FOR_A_HOST: &str = "waits for MCP messages on stdin: it is meant to be started by an AI \
+     tool (--check tests the connection, --install sets up a tool, --help tells more; Ctrl-C ends it)";
+
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().skip(1).collect()) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let bridges = cli::starts_bridge(&arguments);
+    match cli::parse(arguments) {
         Ok(Command::Run(options)) => run(options),
         Ok(Command::Check(options, json)) => check(options, json),
         Ok(Command::PrintConfig(options, host, show_token)) => {
             print_config(options, host, show_token)
         }
         Ok(Command::Install(options, host)) => install(options, host),
+        Ok(Command::Uninstall(options, host)) => uninstall(options, host),
         Ok(Command::Help) => print(&cli::usage()),
         Ok(Command::Version) => print(&cli::version()),
+        Err(error) if bridges => refuse_host(&error.to_string(), &[]),
         Err(error) => refuse(&error.to_string()),
     }
+}
+
+/// All settings of the options, the environment and the settings file.
+fn settings(options: &Options, limits: Limits) -> Result<(Environment, Config), SettingError> {
+    let environment = Environment::new(options.env.clone(), options.env_file.as_deref())?;
+    let mut config =
+        Config::read(&environment, limits).map_err(|error| environment.explain(error))?;
+    let warnings = environment.warnings().iter().cloned();
+    config.warnings.extend(warnings);
+    Ok((environment, config))
 }
 
 fn run(options: Options) -> ExitCode {
     let mut limits = Limits::default();
     limits.drain = options.drain.unwrap_or(limits.drain);
+    let mut config = match settings(&options, limits) {
+        Ok((_, config)) => config,
+        Err(error) => return refuse_host(&error.to_string(), &options.env),
+    };
     let visible = options
         .env
         .iter()
         .any(|(name, _)| name == "AEROSTACK_TOKEN");
-    let environment = Environment::new(options.env);
-    let mut config = match Config::read(&environment, limits) {
-        Ok(config) => config,
-        Err(error) => return refuse(&error.to_string()),
-    };
     if visible && config.token.is_some() {
         config.warnings.push(TOKEN_IN_ARGUMENTS.to_owned());
+    }
+    if io::stdin_is_terminal() {
+        io::say(Level::Info, WAITING_FOR_A_HOST, None);
     }
     let settings = ShellSettings::for_bridge(&config);
     let mut bridge = Bridge::new(config, io::random_seed(), io::now());
     ExitCode::from(io::run(&mut bridge, settings))
 }
 
+/// Wrong settings of a run: a host hears of them in the answer to its first request, a person on
+/// stderr and in the log file.
+fn refuse_host(problem: &str, env: &[(String, String)]) -> ExitCode {
+    let limits = Limits::default();
+    let log_file = io::variable(env, LOG_FILE);
+    io::say(Level::Error, problem, log_file.as_deref());
+    let words = format!("aerostack-gateway can not start: {problem}");
+    let refusal = Refusal::new(words, limits.refusal_line_max_bytes);
+    io::refuse(refusal, limits.refusal_patience);
+    ExitCode::from(USAGE)
+}
+
 fn check(options: Options, json: bool) -> ExitCode {
-    let environment = Environment::new(options.env);
-    let style = io::report_style(json, &environment);
-    let config = match Config::read(&environment, Limits::default()) {
-        Ok(config) => config,
+    let style = io::report_style(json);
+    let config = match settings(&options, Limits::default()) {
+        Ok((_, config)) => config,
         Err(error) => {
             print(&check::refusal(&error, style));
             return ExitCode::from(USAGE);
@@ -71,38 +107,67 @@ fn check(options: Options, json: bool) -> ExitCode {
 }
 
 fn print_config(options: Options, host: &Host, show_token: bool) -> ExitCode {
-    let environment = Environment::new(options.env.clone());
-    match server(&Placeholders(&environment), &options, show_token) {
+    let environment = match Environment::new(options.env.clone(), options.env_file.as_deref()) {
+        Ok(environment) => environment,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let samples = Placeholders(&environment);
+    let server = Config::read(&samples, Limits::default())
+        .map_err(|error| error.to_string())
+        .and_then(|config| server(&environment, &config, &options, show_token));
+    match server {
         Ok(server) => {
             if let Ok(file) = hosts::file(host, &environment) {
                 let _ = writeln!(std::io::stderr(), "for {}", file.display());
             }
-            print(&hosts::print(host, &server))
+            print(&hosts::print(host, &samples.fill_in(server)))
         }
         Err(problem) => refuse(&problem),
     }
 }
 
 fn install(options: Options, host: &Host) -> ExitCode {
-    let environment = Environment::new(options.env.clone());
-    let server = match server(&environment, &options, true) {
-        Ok(server) => server,
-        Err(problem) => return refuse(&problem),
-    };
-    match hosts::install(host, &server, &environment) {
+    let server = settings(&options, Limits::default())
+        .map_err(|error| error.to_string())
+        .and_then(|(environment, config)| {
+            let server = server(&environment, &config, &options, true)?;
+            Ok((environment, server))
+        });
+    match server {
+        Ok((environment, server)) => done(hosts::install(host, &server, &environment)),
+        Err(problem) => refuse(&problem),
+    }
+}
+
+fn uninstall(options: Options, host: &Host) -> ExitCode {
+    // What is to be removed needs no settings: those of the command line may say where the host is.
+    match Environment::new(options.env, None) {
+        Ok(environment) => done(hosts::uninstall(host, &environment)),
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+/// Says what was done to a host's configuration, or what stood in the way.
+fn done(report: Result<String, String>) -> ExitCode {
+    match report {
         Ok(report) => print(&report),
         Err(problem) => {
             refuse(&problem);
-            ExitCode::FAILURE
+            ExitCode::from(FAILURE)
         }
     }
 }
 
 /// How an AI tool is to start this program.
-fn server(source: &dyn Source, options: &Options, show_token: bool) -> Result<Server, String> {
-    let config = Config::read(source, Limits::default()).map_err(|error| error.to_string())?;
+fn server(
+    environment: &Environment,
+    config: &Config,
+    options: &Options,
+    show_token: bool,
+) -> Result<Server, String> {
     let program = io::program_path()?;
-    Ok(Server::new(program, &config, &options.env, show_token))
+    let file = environment.settings_file_use();
+    Ok(Server::new(program, config, &options.env, file, show_token))
 }
 
 /// A reader that has gone (`--help | head`) is no failure.

@@ -17,13 +17,16 @@ const FILES: &[(&str, &str)] = &[
         "claude-desktop",
         ".config/Claude/claude_desktop_config.json",
     ),
-    (
-        "cline",
-        ".config/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-    ),
+    ("cline", ".cline/data/settings/cline_mcp_settings.json"),
+    ("codex", ".codex/config.toml"),
+    ("copilot", ".copilot/mcp-config.json"),
     ("cursor", ".cursor/mcp.json"),
+    ("droid", ".factory/mcp.json"),
+    ("gemini", ".gemini/settings.json"),
     ("goose", ".config/goose/config.yaml"),
     ("openclaw", ".openclaw/openclaw.json"),
+    ("opencode", ".config/opencode/opencode.json"),
+    ("qwen", ".qwen/settings.json"),
     ("vscode", ".config/Code/User/mcp.json"),
     ("windsurf", ".codeium/windsurf/mcp_config.json"),
 ];
@@ -84,7 +87,7 @@ impl Home {
             let name = entry.expect("readable").file_name();
             let name = name.to_string_lossy();
             assert!(
-                !name.contains(".bak.") && !name.contains(".new."),
+                !name.contains("-backup.") && !name.contains(".new."),
                 "{name} was left"
             );
         }
@@ -108,16 +111,16 @@ fn mode(path: &Path) -> u32 {
 fn every_host_is_set_up_once() {
     for (host, file) in FILES {
         let home = Home::new();
-        let empty = if *host == "goose" {
-            "a: 1\n"
-        } else {
-            "{\n  \"a\": 1\n}\n"
+        let empty = match *host {
+            "goose" => "a: 1\n",
+            "codex" => "a = 1\n",
+            _ => "{\n  \"a\": 1\n}\n",
         };
         let path = home.write(file, empty);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("ours");
         let report = home.install(host);
         assert!(
-            report.contains("+ ") && report.contains(".bak.1"),
+            report.contains("+ ") && report.contains(".aerostack-backup.1"),
             "{report}"
         );
         assert!(report.contains("(mode 640)"), "{report}");
@@ -125,11 +128,11 @@ fn every_host_is_set_up_once() {
         assert!(text.contains(TOKEN) && text.contains(&program()), "{text}");
         assert_eq!(mode(&path), 0o640);
         let backup = path.with_file_name(format!(
-            "{}.bak.1",
+            "{}.aerostack-backup.1",
             path.file_name().expect("a file").to_string_lossy()
         ));
         assert_eq!(fs::read_to_string(&backup).expect("a backup"), empty);
-        assert_eq!(mode(&backup), 0o640);
+        assert_eq!(mode(&backup), 0o600);
         let inode = fs::metadata(&path).expect("it exists").ino();
         assert!(home.install(host).ends_with("is already up to date.\n"));
         assert_eq!(
@@ -147,7 +150,7 @@ fn a_new_file_is_for_its_owner_only() {
         let folder = match *host {
             "claude-code" => ".claude",
             "windsurf" => ".codeium",
-            "cline" => ".config/Code/User/globalStorage/saoudrizwan.claude-dev",
+            "cline" => ".cline",
             _ => file.rsplit_once('/').expect("a folder").0,
         };
         let path = home.path(file);
@@ -155,7 +158,7 @@ fn a_new_file_is_for_its_owner_only() {
         fs::create_dir_all(home.path(folder)).expect("ours");
         let report = home.install(host);
         assert!(
-            !report.contains(".bak") && !report.contains("chmod"),
+            !report.contains("backup") && !report.contains("chmod"),
             "{report}"
         );
         assert_eq!(mode(&path), 0o600, "{host}");
@@ -197,7 +200,7 @@ fn a_changed_setting_changes_only_itself() {
         &format!("\"{TOKEN}\",\n        \"LANG\": \"C\""),
     );
     assert_eq!(new, expect);
-    assert!(home.path(".cursor/mcp.json.bak.2").exists());
+    assert!(home.path(".cursor/mcp.json.aerostack-backup.2").exists());
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn links_lead_to_the_real_file() {
     home.install("cursor");
     assert!(link.is_symlink(), "the link is still one");
     assert!(fs::read_to_string(&real).expect("written").contains(TOKEN));
-    assert!(home.path("dotfiles/mcp.json.bak.1").exists());
+    assert!(home.path("dotfiles/mcp.json.aerostack-backup.1").exists());
     fs::remove_file(&real).expect("ours");
     home.refuses("cursor", &link, "a symbolic link that leads nowhere");
 }
@@ -306,10 +309,142 @@ fn files_are_looked_for_where_the_environment_says() {
         "CLAUDE_CONFIG_DIR",
         &home.path("claude-home"),
     );
+    let written = |path: &Path| fs::read_to_string(path).expect("written").contains(TOKEN);
+    assert!(written(&claude));
+    for (host, name, value, file) in [
+        ("codex", "CODEX_HOME", "c", "c/config.toml"),
+        ("copilot", "COPILOT_HOME", "p", "p/mcp-config.json"),
+        ("cline", "CLINE_MCP_SETTINGS_PATH", "l.json", "l.json"),
+        ("openclaw", "OPENCLAW_STATE_DIR", "s", "s/openclaw.json"),
+        (
+            "openclaw",
+            "OPENCLAW_HOME",
+            "h",
+            "h/.openclaw/openclaw.json",
+        ),
+        ("openclaw", "OPENCLAW_CONFIG_PATH", "o.json", "o.json"),
+        ("opencode", "OPENCODE_CONFIG", "oc.json", "oc.json"),
+    ] {
+        run(host, name, &home.path(value));
+        assert!(written(&home.path(file)), "{host}");
+    }
+}
+
+/// What --install put in, --uninstall takes out, without any setting.
+#[test]
+fn uninstalled_as_it_was_installed() {
+    for (host, file) in FILES {
+        let home = Home::new();
+        let old = match *host {
+            "goose" => "a: 1\nextensions:\n  b:\n    cmd: c\n",
+            "codex" => "a = 1\n\n[mcp_servers.b]\ncommand = \"c\"\n",
+            "openclaw" => "{\n  \"mcp\": {\n    \"servers\": {\n      \"b\": {}\n    }\n  }\n}\n",
+            "opencode" => "{\n  \"mcp\": {\n    \"b\": {}\n  }\n}\n",
+            "vscode" => "{\n  \"servers\": {\n    \"b\": {}\n  }\n}\n",
+            _ => "{\n  \"mcpServers\": {\n    \"b\": {}\n  }\n}\n",
+        };
+        let path = home.write(file, old);
+        home.install(host);
+        assert_ne!(fs::read_to_string(&path).expect("written"), old);
+        for expect in ["The file as it was: ", "has no entry aerostack"] {
+            let out = output(&mut home.command(&["--uninstall", host]));
+            let (report, err) = texts(&out);
+            assert!(
+                out.status.success() && report.contains(expect),
+                "{report}{err}"
+            );
+            assert!(!report.contains(TOKEN), "{report}");
+            assert_eq!(fs::read_to_string(&path).expect("written"), old, "{host}");
+        }
+    }
+    let none = output(&mut Home::new().command(&["--uninstall", "cursor"]));
+    assert_eq!(none.status.code(), Some(1));
+    assert!(texts(&none).1.contains("Cursor was not found"));
+}
+
+/// A call that waits for a person must not be given up by the tool.
+#[test]
+fn every_host_that_has_a_time_limit_gets_an_hour() {
+    for (host, limit) in [
+        ("claude-code", "\"timeout\": 3600000"),
+        ("cline", "\"timeout\": 3600"),
+        ("codex", "tool_timeout_sec = 3600"),
+        ("copilot", "\"timeout\": 3600000"),
+        ("gemini", "\"timeout\": 3600000"),
+        ("goose", "timeout: 3600"),
+        ("opencode", "\"timeout\": 3600000"),
+        ("qwen", "\"timeout\": 3600000"),
+    ] {
+        let home = Home::new();
+        let file = FILES.iter().find(|(name, _)| *name == host).expect("known");
+        let path = home.write(file.1, "");
+        home.install(host);
+        let text = fs::read_to_string(path).expect("written");
+        let held = text
+            .lines()
+            .any(|line| line.trim().trim_end_matches(',') == limit);
+        assert!(held, "{text}");
+    }
+}
+
+/// Where URL and token are a settings file's, the entry holds neither, and an older one loses them.
+#[test]
+fn what_a_settings_file_holds_stays_there() {
+    let home = Home::new();
+    let path = home.write(".cursor/mcp.json", "{}");
+    home.install("cursor");
+    let text = format!("AEROSTACK_WORKSPACE_URL={URL}\nAEROSTACK_TOKEN={TOKEN}\n");
+    let entry = |arguments: &[&str], xdg: Option<&Path>| {
+        let mut command = home.command(&[&["--install", "cursor"], arguments].concat());
+        command.envs(xdg.map(|xdg| ("XDG_CONFIG_HOME", xdg)));
+        let out = output(&mut command);
+        assert!(out.status.success(), "{}", texts(&out).1);
+        let text = fs::read_to_string(&path).expect("written");
+        assert!(!text.contains(TOKEN) && !text.contains(URL), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let entry = &value["mcpServers"]["aerostack"];
+        (entry["args"].clone(), entry["env"].clone())
+    };
+    let private = |name: &str| {
+        let file = home.write(name, &text);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
+        file
+    };
+    let named = private("elsewhere/settings");
+    let (args, env) = entry(&["--env-file", named.to_str().expect("ours")], None);
+    assert_eq!(args, serde_json::json!(["--env-file", named]));
+    assert_eq!(env, serde_json::json!({}));
+    private(".config/aerostack-gateway/env");
+    let (args, env) = entry(&["--env", "AEROSTACK_LOG_LEVEL=debug"], None);
+    assert_eq!(args, serde_json::json!([]));
+    assert_eq!(env, serde_json::json!({"AEROSTACK_LOG_LEVEL": "debug"}));
+    // AI tools hand on HOME, but seldom this.
+    let xdg = home.path("xdg");
+    private("xdg/aerostack-gateway/env");
+    let (args, env) = entry(&[], Some(&xdg));
+    assert_eq!(args, serde_json::json!([]));
+    assert_eq!(env["XDG_CONFIG_HOME"], serde_json::json!(xdg));
+}
+
+#[test]
+fn headers_go_along_and_are_not_shown() {
+    let home = Home::new();
+    let path = home.write(".cursor/mcp.json", "{}");
+    let header = ["--header", "CF-Access-Client-Id: 5ecret"];
+    let out = home.run(&[&["--install", "cursor"], &header[..]].concat());
+    let (report, err) = texts(&out);
     assert!(
-        fs::read_to_string(&claude)
-            .expect("written")
-            .contains(TOKEN)
+        out.status.success() && !report.contains("5ecret"),
+        "{report}{err}"
+    );
+    let text = fs::read_to_string(&path).expect("written");
+    let expect = "\"AEROSTACK_HEADER_CF_ACCESS_CLIENT_ID\": \"CF-Access-Client-Id: 5ecret\"";
+    assert!(text.contains(expect), "{text}");
+    let (shown, err) = texts(&home.run(&[&["--print-config", "codex"], &header[..]].concat()));
+    assert!(shown.contains("CF-Access-Client-Id: your-value"), "{shown}");
+    assert!(
+        !shown.contains("5ecret") && !err.contains("5ecret"),
+        "{shown}"
     );
 }
 
@@ -353,6 +488,7 @@ fn configurations_are_printed_without_the_token() {
         match *host {
             "goose" => assert!(shown.starts_with("extensions:\n  aerostack:\n"), "{shown}"),
             "claude-code" => assert!(shown.starts_with("claude mcp add "), "{shown}"),
+            "codex" => assert!(shown.starts_with("[mcp_servers.aerostack]\n"), "{shown}"),
             _ => assert!(
                 serde_json::from_str::<serde_json::Value>(&shown).is_ok(),
                 "{shown}"
@@ -381,7 +517,8 @@ fn the_command_survives_a_shell() {
         .env("PATH", home.path("bin"));
     let (arguments, err) = texts(&output(&mut shell));
     assert!(
-        arguments.contains("\nX=it's $HOME \"x\"\n--\n/"),
+        arguments
+            .contains("\nX=it's $HOME \"x\"\n--env\nCLAUDE_CODE_MCP_AUTO_BACKGROUND_MS=0\n--\n/"),
         "{arguments}{err}"
     );
 }

@@ -59,7 +59,7 @@ const CHAPTERS: &[&str] = &[
 ];
 
 /// Which modules of ours a part of the program may name.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("proto/", &["proto"]),
     ("log.rs", &["proto"]),
     ("failure.rs", &["log", "proto"]),
@@ -71,8 +71,12 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ),
     ("hosts/", &["config", "hosts", "log"]),
     ("cli/", &["cli", "config", "hosts"]),
+    ("refusal.rs", &["proto"]),
     // The reactor drives two engines: the bridge, and the script of --check.
-    ("io/", &["bridge", "check", "config", "io", "log", "proto"]),
+    (
+        "io/",
+        &["bridge", "check", "config", "io", "log", "proto", "refusal"],
+    ),
     ("main.rs", &[]),
 ];
 

@@ -300,7 +300,7 @@ impl Bridge {
             last_date_s: None,
             gate: retry::Gate::default(),
             ending: ending::Ending::No,
-            common_headers: request::common_headers(&config),
+            common_headers: request::common_headers(&config, true),
             own_ids: 0,
             stdout_bytes: 0,
             stdin_paused: false,

@@ -3,20 +3,28 @@
 use super::Bridge;
 use super::ids::Era;
 use super::task::{Notice, Purpose, Task};
-use crate::config::Config;
+use crate::config::{Config, Header};
 use crate::proto::http::request::{Method, RequestHead, is_header_value};
 use crate::proto::ws;
 
 const ACCEPT_BOTH: &str = "application/json, text/event-stream";
 
-/// The header lines that every request carries.
-pub(super) fn common_headers(config: &Config) -> Vec<u8> {
-    let mut lines = concat!(
-        "User-Agent: aerostack-gateway/",
-        env!("CARGO_PKG_VERSION"),
-        "\r\n"
-    )
-    .to_owned();
+/// The header lines that every request carries; the person's own only where it goes to the
+/// workspace's origin.
+pub(super) fn common_headers(config: &Config, own_origin: bool) -> Vec<u8> {
+    let mut lines = String::new();
+    let own = config.headers.iter().filter(|_| own_origin);
+    let is_agent = |header: &&Header| header.name().eq_ignore_ascii_case("user-agent");
+    if !own.clone().any(|header| is_agent(&header)) {
+        lines.push_str(concat!(
+            "User-Agent: aerostack-gateway/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\n"
+        ));
+    }
+    for header in own {
+        lines.extend([header.name(), ": ", header.expose(), "\r\n"]);
+    }
     if let Some(token) = &config.token {
         lines.push_str("Authorization: Bearer ");
         lines.push_str(token.expose());
@@ -26,6 +34,16 @@ pub(super) fn common_headers(config: &Config) -> Vec<u8> {
 }
 
 impl Bridge {
+    /// The headers of every request; to another origin without the person's own.
+    fn write_common(&self, head: &mut RequestHead, task: &Task) {
+        let own = &self.config.endpoint;
+        let target = task.target.as_ref();
+        match target.is_none_or(|target| target.same_origin(own)) {
+            true => head.raw(&self.common_headers),
+            false => head.raw(&common_headers(&self.config, false)),
+        };
+    }
+
     /// The request as it leaves: one buffer, head and body, so that it is one write.
     pub(super) fn write_request(&self, task: &mut Task) -> Vec<u8> {
         let endpoint = task.target.as_ref().unwrap_or(&self.config.endpoint);
@@ -38,7 +56,7 @@ impl Bridge {
             Purpose::Delete(_) => Method::Delete,
         };
         let mut head = RequestHead::new(method, endpoint.target(), &endpoint.host_header());
-        head.raw(&self.common_headers);
+        self.write_common(&mut head, task);
         task.session = 0;
         match &task.purpose {
             Purpose::Request(call) => {

@@ -227,7 +227,7 @@ impl Bridge {
         let renewed = token.is_some() && token != self.config.token;
         if renewed {
             self.config.token = token;
-            self.common_headers = super::request::common_headers(&self.config);
+            self.common_headers = super::request::common_headers(&self.config, true);
             self.log(Level::Info, || {
                 "the token file has a new token: it is used from now on".to_owned()
             });

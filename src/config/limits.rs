@@ -103,7 +103,20 @@ pub struct Limits {
     /// stdin has ended: how long answers in flight are still waited for (`--drain-timeout`). Hosts
     /// send SIGTERM two seconds after they closed stdin.
     pub drain: Duration,
-    /// SIGTERM: the same.
+    /// Headers of the person's own, and their bytes: servers refuse heads beyond 8 to 16 KiB.
+    pub headers_max: usize,
+    /// See `headers_max`.
+    pub headers_max_bytes: usize,
+    /// A settings file (`--env-file`); two lines are usual.
+    pub settings_file_max_bytes: usize,
+    /// The log file's size at which it becomes `.1` and a new one is begun: both together are what a
+    /// person reads through.
+    pub log_file_max_bytes: u64,
+    /// Settings are wrong and nobody asks yet: how long the host's first request is waited for.
+    pub refusal_patience: Duration,
+    /// The longest such request.
+    pub refusal_line_max_bytes: usize,
+    /// SIGTERM: as `drain`.
     pub drain_terminated: Duration,
     /// After that: cancelling approvals, DELETE of the session, `offline`.
     pub farewell: Duration,
@@ -157,6 +170,12 @@ impl Default for Limits {
             chat_wait_max: Duration::from_secs(300),
             chat_wait_quiet: Duration::from_secs(50),
             subscriptions_max: 1_024,
+            headers_max: 32,
+            headers_max_bytes: 8 << 10,
+            settings_file_max_bytes: 64 << 10,
+            log_file_max_bytes: 4 << 20,
+            refusal_patience: Duration::from_secs(10),
+            refusal_line_max_bytes: 1 << 20,
             drain: Duration::from_secs(3),
             drain_terminated: Duration::from_millis(900),
             farewell: Duration::from_millis(900),

@@ -4,16 +4,22 @@
 //! are parsed once into a [`Config`]; after that nothing can be malformed. Each error names the
 //! variable, what is wrong and how to fix it.
 
+mod file;
+mod headers;
 mod limits;
+mod placeholder;
 mod proxy;
 mod token;
 
+pub use file::{SettingsFile, SettingsFileUse, settings_file_text};
+pub use headers::{HEADER_PREFIX, Header};
 pub use limits::Limits;
 pub use proxy::{Proxy, ProxyRules};
 pub use token::Token;
 
 use crate::log::Level;
 use crate::proto::endpoint::{Endpoint, EndpointError, Scheme};
+use placeholder::Placeholder;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +27,11 @@ use std::time::Duration;
 pub trait Source {
     /// The value of a variable, if it is set.
     fn variable(&self, name: &str) -> Option<String>;
+    /// The names of all variables that begin like this, in order, each once. Few sources have any.
+    fn names(&self, prefix: &str) -> Vec<String> {
+        let _ = prefix;
+        Vec::new()
+    }
     /// A small text file's content, or the system's words for why it can not be read.
     fn file(&self, path: &str) -> Result<String, String>;
 }
@@ -59,6 +70,14 @@ impl TrustFiles {
     }
 }
 
+/// Whether a workspace's URL or a token was pasted and never filled in.
+pub fn is_placeholder(name: &str, value: &str) -> bool {
+    match name {
+        URL => Placeholder::in_url(value).is_some(),
+        _ => Placeholder::of(value).is_some(),
+    }
+}
+
 /// All that a run needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -68,8 +87,12 @@ pub struct Config {
     pub token: Option<Token>,
     /// Where the token was read, to read it again after a 401.
     pub token_file: Option<String>,
+    /// Headers of the person's own, for the workspace's origin only.
+    pub headers: Vec<Header>,
     /// How much stderr says.
     pub log_level: Level,
+    /// AEROSTACK_LOG_FILE: where the same is written, for hosts that hide stderr.
+    pub log_file: Option<String>,
     /// AEROSTACK_REQUEST_TIMEOUT for the host's requests; `None`: the host owns that.
     pub request_timeout: Option<Duration>,
     /// AEROSTACK_ALLOW_HTTP: http:// to hosts that are not loopback.
@@ -131,7 +154,13 @@ impl fmt::Display for SettingError {
 const URL: &str = "AEROSTACK_WORKSPACE_URL";
 const TOKEN: &str = "AEROSTACK_TOKEN";
 const TOKEN_FILE: &str = "AEROSTACK_TOKEN_FILE";
+/// Where the log is written besides stderr.
+pub const LOG_FILE: &str = "AEROSTACK_LOG_FILE";
 const EXAMPLE: &str = "https://mcp.aerostack.dev/ws/your-workspace";
+
+/// Some hosts fill in such names, others hand them on as they are.
+const NOT_FILLED_IN: &str = "is a placeholder that was not filled in: write the value itself there, \
+     or leave the line out where the AI tool's own environment has the variable";
 
 impl Config {
     /// Reads all settings. The first error is returned; warnings are kept for the log.
@@ -140,6 +169,7 @@ impl Config {
         let allow_http = flag(source, "AEROSTACK_ALLOW_HTTP", false)?;
         let endpoint = workspace_url(source, allow_http, &mut warnings)?;
         let (token, token_file) = read_token(source, &mut warnings)?;
+        let headers = headers::read(source, &limits)?;
         let trusted_origins = trusted_origins(source)?;
         let proxy = ProxyRules::read(source);
         for target in std::iter::once(&endpoint).chain(&trusted_origins) {
@@ -149,7 +179,9 @@ impl Config {
             endpoint,
             token,
             token_file,
+            headers,
             log_level: log_level(source)?,
+            log_file: given(source, LOG_FILE),
             request_timeout: seconds(source, "AEROSTACK_REQUEST_TIMEOUT", 0)?,
             allow_http,
             trusted_origins,
@@ -170,6 +202,17 @@ impl Config {
             limits,
             warnings,
         })
+    }
+
+    /// Every secret of the settings: what must never be shown, whoever echoes it.
+    pub fn secrets(&self) -> Vec<&str> {
+        let token = self.token.as_ref().map(Token::expose);
+        let headers = self.headers.iter().map(Header::expose);
+        token
+            .into_iter()
+            .chain(headers)
+            .chain(self.proxy.secrets())
+            .collect()
     }
 
     /// True where built-in tools are offered whatever the server says.
@@ -204,10 +247,23 @@ fn workspace_url(
     let Some(text) = given(source, URL) else {
         return wrong(
             URL,
-            format!("is required: set it to your workspace's URL, such as {EXAMPLE}"),
+            format!(
+                "is required: set it to your workspace's URL, such as {EXAMPLE}, or run \
+                 aerostack-gateway --setup in a terminal"
+            ),
         );
     };
     let text = text.trim();
+    match Placeholder::in_url(text) {
+        Some(Placeholder::Variable) => return wrong(URL, NOT_FILLED_IN),
+        Some(Placeholder::Words) => {
+            return wrong(
+                URL,
+                "is still a placeholder: paste your workspace's URL from the dashboard",
+            );
+        }
+        None => {}
+    }
     let endpoint = match Endpoint::parse(text) {
         Ok(endpoint) => endpoint,
         Err(EndpointError::Userinfo) => {
@@ -290,6 +346,16 @@ fn checked_token(
     text: &str,
     warnings: &mut Vec<String>,
 ) -> Result<Token, SettingError> {
+    match Placeholder::of(text) {
+        Some(Placeholder::Variable) => return wrong(name, NOT_FILLED_IN),
+        Some(Placeholder::Words) => {
+            return wrong(
+                name,
+                "is still a placeholder: paste the token from the dashboard (it starts with mwt_)",
+            );
+        }
+        None => {}
+    }
     let token = Token::parse(text).or_else(|problem| wrong(name, problem))?;
     if !token.is_workspace_token() {
         warnings.push(format!(

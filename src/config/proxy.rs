@@ -81,6 +81,12 @@ impl ProxyRules {
         self.setting(endpoint)?.as_ref().ok()
     }
 
+    /// What authenticates at the proxies.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let proxies = [&self.https, &self.http].into_iter().flatten().flatten();
+        proxies.filter_map(|proxy| proxy.authorization.as_deref())
+    }
+
     /// Whether the variable that this target depends on can be used.
     pub fn check(&self, endpoint: &Endpoint) -> Result<(), SettingError> {
         match self.setting(endpoint) {

@@ -17,14 +17,14 @@ pub(super) enum Base {
 
 /// The configuration file of a host, which may not exist yet. The error says what was looked for.
 pub fn file(host: &Host, source: &dyn Source) -> Result<PathBuf, String> {
-    if let Some((variable, name)) = host.variable
-        && let Some(path) = source.variable(variable).filter(|path| !path.is_empty())
-    {
-        let path = PathBuf::from(path);
-        return Ok(match name {
-            "" => path,
-            name => path.join(name),
-        });
+    for (variable, name) in host.variables {
+        if let Some(path) = source.variable(variable).filter(|path| !path.is_empty()) {
+            let path = PathBuf::from(path);
+            return Ok(match *name {
+                "" => path,
+                name => path.join(name),
+            });
+        }
     }
     let Some(home) = folder(source, "HOME") else {
         return Err("HOME is not set to an absolute path: where should it be written?".to_owned());
@@ -60,6 +60,11 @@ pub fn file(host: &Host, source: &dyn Source) -> Result<PathBuf, String> {
         looked.join(", no "),
         host.name
     ))
+}
+
+/// Whether the host was started on this system.
+pub fn is_there(host: &Host, source: &dyn Source) -> bool {
+    file(host, source).is_ok()
 }
 
 /// "All paths set in these environment variables must be absolute. If an implementation encounters a

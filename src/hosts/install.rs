@@ -1,6 +1,7 @@
 //! Writes a host's configuration: all of it or nothing, with a backup, as the file's owner had it.
 
-use super::{Host, NAME, Server, find};
+use super::entry::{entry_text, hide};
+use super::{EditError, Host, NAME, Server, find};
 use crate::config::Source;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -22,24 +23,88 @@ struct Original {
 /// stands in the way; then nothing was changed.
 pub fn install(host: &Host, server: &Server, source: &dyn Source) -> Result<String, String> {
     let path = find::file(host, source)?;
+    let edit = |text: &str| server.add_to(text, host);
+    let Some(Edited {
+        old,
+        new,
+        original,
+        backup,
+    }) = change(host, &path, edit)?
+    else {
+        return Ok(format!("{} is already up to date.\n", path.display()));
+    };
+    let mut report = told(
+        host,
+        &path,
+        &server.shown(&old, host),
+        &server.shown(&new, host),
+    );
+    push_backup(&mut report, backup);
+    let mode = original.map_or(0o600, |original| original.metadata.mode());
+    if server.holds_token && mode & 0o077 != 0 {
+        report.push_str(&format!(
+            "Others on this machine may read the token in it (mode {:o}): chmod 600, or use \
+             AEROSTACK_TOKEN_FILE\n",
+            mode & 0o777
+        ));
+    }
+    report.push_str(&format!("{}.\n", host.then));
+    Ok(report)
+}
+
+/// Takes the server out of the host's configuration again.
+pub fn uninstall(host: &Host, source: &dyn Source) -> Result<String, String> {
+    let path = find::file(host, source)?;
+    let edit = |text: &str| host.format.remove(text, &host.entry());
+    let Some(Edited {
+        old, new, backup, ..
+    }) = change(host, &path, edit)?
+    else {
+        return Ok(format!("{} has no entry {NAME}.\n", path.display()));
+    };
+    let mut report = told(
+        host,
+        &path,
+        &hide(&entry_text(&old, host)),
+        &hide(&entry_text(&new, host)),
+    );
+    push_backup(&mut report, backup);
+    report.push_str(&format!("{}.\n", host.then));
+    Ok(report)
+}
+
+/// What a change did.
+struct Edited {
+    old: String,
+    new: String,
+    original: Option<Original>,
+    backup: Option<PathBuf>,
+}
+
+/// Changes a host's file; `None`: there was nothing to change.
+fn change(
+    host: &Host,
+    path: &Path,
+    edit: impl Fn(&str) -> Result<String, EditError>,
+) -> Result<Option<Edited>, String> {
     let shown = path.display();
-    let (target, original) = open(&path).map_err(|why| format!("{shown} {why}"))?;
+    let (target, original) = open(path).map_err(|why| format!("{shown} {why}"))?;
     let old = match &original {
         Some(original) => std::str::from_utf8(&original.bytes)
             .map_err(|_| format!("{shown} is not UTF-8 text: it was not changed"))?,
         None => "",
     };
-    let new = server.add_to(old, host).map_err(|why| {
+    let new = edit(old).map_err(|why| {
         format!(
             "{shown} was not changed: {why}. Correct it, or paste what --print-config {} prints",
             host.name
         )
     })?;
     if new == old {
-        return Ok(format!("{shown} is already up to date.\n"));
+        return Ok(None);
     }
     // What was written must be found again: if not, the file is not what it looks like.
-    if server.add_to(&new, host).as_ref() != Ok(&new) {
+    if edit(&new).as_ref() != Ok(&new) {
         return Err(format!(
             "{shown} was not changed: it is written in a way that can not be edited safely. Paste what \
              --print-config {} prints",
@@ -52,25 +117,28 @@ pub fn install(host: &Host, server: &Server, source: &dyn Source) -> Result<Stri
     };
     replace(&target, new.as_bytes(), original.as_ref())
         .map_err(|why| format!("{shown} was not changed: {why}"))?;
-    let mut report = format!("{shown} ({}.{NAME})\n", host.servers.join("."));
-    let change = difference(&server.shown(old, host), &server.shown(&new, host));
+    Ok(Some(Edited {
+        old: old.to_owned(),
+        new,
+        original,
+        backup,
+    }))
+}
+
+fn told(host: &Host, path: &Path, old: &str, new: &str) -> String {
+    let mut report = format!("{} ({})\n", path.display(), host.entry().join("."));
+    let change = difference(old, new);
     report.push_str(match change.is_empty() {
         true => "  only what is not shown: the token\n",
         false => &change,
     });
+    report
+}
+
+fn push_backup(report: &mut String, backup: Option<PathBuf>) {
     if let Some(backup) = backup {
         report.push_str(&format!("The file as it was: {}\n", backup.display()));
     }
-    let mode = original.map_or(0o600, |original| original.metadata.mode());
-    if server.holds_token && mode & 0o077 != 0 {
-        report.push_str(&format!(
-            "Others on this machine may read the token in it (mode {:o}): chmod 600, or use \
-             AEROSTACK_TOKEN_FILE\n",
-            mode & 0o777
-        ));
-    }
-    report.push_str(&format!("{}.\n", host.then));
-    Ok(report)
 }
 
 /// The real file behind a path, and what it holds, if it exists.
@@ -108,11 +176,12 @@ fn open(path: &Path) -> Result<(PathBuf, Option<Original>), String> {
     Ok((target, Some(Original { bytes, metadata })))
 }
 
-/// `file.bak.1`, or the first number that is free.
+/// `file.aerostack-backup.1`, or the first number that is free: some hosts number `.bak` files of
+/// their own and throw old ones away. It may hold tokens: it is for its owner alone.
 fn back_up(target: &Path, original: &Original) -> Result<PathBuf, String> {
     for number in 1..BACKUPS_MAX {
-        let backup = beside(target, "", &format!(".bak.{number}"));
-        match create(&backup, &original.bytes, Some(original)) {
+        let backup = beside(target, "", &format!(".{NAME}-backup.{number}"));
+        match create(&backup, &original.bytes, Some(original), Some(0o600)) {
             Ok(()) => return Ok(backup),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(format!("no backup {}: {error}", backup.display())),
@@ -138,7 +207,7 @@ fn replace(target: &Path, bytes: &[u8], original: Option<&Original>) -> Result<(
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let new = beside(target, ".", &format!(".new.{}", std::process::id()));
-    let written = create(&new, bytes, original)
+    let written = create(&new, bytes, original, None)
         .map_err(|error| error.to_string())
         .and_then(|()| is_unchanged(target, original))
         .and_then(|()| fs::rename(&new, target).map_err(|error| error.to_string()));
@@ -163,28 +232,40 @@ fn is_unchanged(target: &Path, original: Option<&Original>) -> Result<(), String
     }
 }
 
-/// A new file, with the owner and permissions of the original; nobody else's without one.
-fn create(path: &Path, bytes: &[u8], original: Option<&Original>) -> std::io::Result<()> {
+/// A new file with the original's owner, and its permissions if no others are asked for; without an
+/// original nobody else's.
+fn create(
+    path: &Path,
+    bytes: &[u8],
+    original: Option<&Original>,
+    mode: Option<u32>,
+) -> std::io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    let filled = fill(&mut file, bytes, original);
+    let filled = fill(&mut file, bytes, original, mode);
     if filled.is_err() {
         let _ = fs::remove_file(path);
     }
     filled
 }
 
-fn fill(file: &mut File, bytes: &[u8], original: Option<&Original>) -> std::io::Result<()> {
+fn fill(
+    file: &mut File,
+    bytes: &[u8],
+    original: Option<&Original>,
+    mode: Option<u32>,
+) -> std::io::Result<()> {
     file.write_all(bytes)?;
     if let Some(Original { metadata, .. }) = original {
         let own = file.metadata()?;
         if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
             fchown(&*file, Some(metadata.uid()), Some(metadata.gid()))?;
         }
-        file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+        let mode = mode.unwrap_or(metadata.mode() & 0o7777);
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
     }
     file.sync_all()
 }

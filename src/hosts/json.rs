@@ -3,7 +3,7 @@
 
 use super::EditError;
 use super::json_tree::{Kind, Member, Node, Object, parse};
-use super::value::{Layout, Value, push_member};
+use super::value::{Layout, Value, is_list, push_member};
 
 /// See [`super::Format::set`].
 pub(super) fn set(
@@ -112,9 +112,7 @@ fn object_of<'a>(node: &'a Node, path: &[&str], depth: usize) -> Result<&'a Obje
     let name = depth.checked_sub(1).map_or("the file", |at| path[at]);
     match &node.kind {
         Kind::Object(object) => Ok(object),
-        Kind::Array { .. } | Kind::Text(_) | Kind::Other => {
-            Err(EditError::NotAnObject(name.to_owned()))
-        }
+        Kind::Array | Kind::Text(_) | Kind::Other => Err(EditError::NotAnObject(name.to_owned())),
     }
 }
 
@@ -132,8 +130,8 @@ fn equals(text: &str, node: &Node, value: &Value) -> bool {
     match (&node.kind, value) {
         (Kind::Text(old), Value::Text(new)) => old == new,
         (Kind::Other, Value::Raw(new)) => text[node.span.clone()] == **new,
-        (Kind::Array { is_empty }, Value::EmptyList) => *is_empty,
-        (_, Value::Text(_) | Value::Raw(_) | Value::EmptyList | Value::Map(_)) => false,
+        (Kind::Array, Value::List(items)) => is_list(&text[node.span.clone()], items),
+        (_, Value::Text(_) | Value::Raw(_) | Value::List(_) | Value::Map(_)) => false,
     }
 }
 
@@ -217,7 +215,7 @@ fn unit(text: &str, root: &Node) -> String {
             .iter()
             .map(|member| indent_of_line(text, member.start))
             .find(|indent| !indent.is_empty()),
-        Kind::Array { .. } | Kind::Text(_) | Kind::Other => None,
+        Kind::Array | Kind::Text(_) | Kind::Other => None,
     };
     unit.unwrap_or("  ").to_owned()
 }

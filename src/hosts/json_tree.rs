@@ -18,9 +18,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Kind {
     Object(Object),
-    Array {
-        is_empty: bool,
-    },
+    Array,
     Text(String),
     /// A number, true, false, null.
     Other,
@@ -179,7 +177,7 @@ impl<'a> Parser<'a> {
             match self.peek() {
                 Some(b']') => {
                     self.take(1);
-                    return Ok(Kind::Array { is_empty });
+                    return Ok(Kind::Array);
                 }
                 Some(_) if !is_empty && comma.is_none() => {
                     return self.fail("a comma or ] is missing");

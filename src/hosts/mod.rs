@@ -10,18 +10,24 @@ mod find;
 mod install;
 mod json;
 mod json_tree;
+mod table;
+mod toml;
+mod toml_tree;
 mod value;
 mod yaml;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod toml_tests;
 
 pub use entry::{Placeholders, Server, print};
-pub use find::file;
-pub use install::install;
+pub use find::{file, is_there};
+pub use install::{install, uninstall};
+pub use table::HOSTS;
 
-use Fixed::{Raw, Text};
 use find::Base;
 use value::Value;
 
@@ -39,12 +45,19 @@ pub struct Host {
     format: Format,
     /// Where in the file the servers are listed.
     servers: &'static [&'static str],
+    /// How an entry says what to start.
+    shape: Shape,
     /// Members of a new entry that are the same for everybody.
     fixed: &'static [(&'static str, Fixed)],
+    /// The host's own time limits, so that a call can wait for a person; added where an entry has none.
+    limits: &'static [(&'static str, Fixed)],
+    /// Variables that the host reads in the entry; added where an entry has none.
+    env: &'static [(&'static str, &'static str)],
     /// Where the file may be: the first that exists, else the first whose folder does.
     places: &'static [Place],
-    /// A variable that names the file, or with a name behind it the folder of that name.
-    variable: Option<(&'static str, &'static str)>,
+    /// Variables that name the file, or with a name behind it the folder that holds it; the first that
+    /// is set counts.
+    variables: &'static [(&'static str, &'static str)],
     /// What makes the host read the file again.
     then: &'static str,
 }
@@ -63,6 +76,29 @@ struct Place {
 enum Fixed {
     Text(&'static str),
     Raw(&'static str),
+    List(&'static [&'static str]),
+}
+
+/// By which names an entry says what to start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    /// `command`, `args`, `env`.
+    Usual,
+    /// `cmd`, `args`, `envs`.
+    Goose,
+    /// `command` with the arguments in it, `environment`.
+    OpenCode,
+}
+
+impl Shape {
+    /// The member that holds the settings.
+    fn env(self) -> &'static str {
+        match self {
+            Shape::Usual => "env",
+            Shape::Goose => "envs",
+            Shape::OpenCode => "environment",
+        }
+    }
 }
 
 /// The language of a configuration file.
@@ -74,135 +110,16 @@ enum Format {
     Json5,
     /// The block style of YAML.
     Yaml,
+    /// TOML.
+    Toml,
 }
 
-const fn place(base: Base, folder: &'static str, file: &'static str) -> Place {
-    Place { base, folder, file }
+impl Host {
+    /// Where in the file the gateway's entry stands.
+    fn entry(&self) -> Vec<&'static str> {
+        [self.servers, &[NAME]].concat()
+    }
 }
-
-const STDIO: &[(&str, Fixed)] = &[("type", Text("stdio"))];
-
-/// All hosts, by name.
-pub const HOSTS: &[Host] = &[
-    Host {
-        name: "claude-code",
-        title: "Claude Code",
-        format: Format::Json,
-        servers: &["mcpServers"],
-        fixed: STDIO,
-        places: &[place(Base::Home, ".claude", ".claude.json")],
-        variable: Some(("CLAUDE_CONFIG_DIR", ".claude.json")),
-        then: "Start a new session of Claude Code",
-    },
-    Host {
-        name: "claude-desktop",
-        title: "Claude Desktop",
-        format: Format::Json,
-        servers: &["mcpServers"],
-        fixed: &[],
-        places: &[place(
-            Base::Application,
-            "Claude",
-            "Claude/claude_desktop_config.json",
-        )],
-        variable: None,
-        then: "Quit Claude Desktop and start it again",
-    },
-    Host {
-        name: "cline",
-        title: "Cline",
-        format: Format::Json,
-        servers: &["mcpServers"],
-        fixed: &[("disabled", Raw("false"))],
-        places: &[
-            place(
-                Base::Application,
-                "Code/User/globalStorage/saoudrizwan.claude-dev",
-                "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-            ),
-            place(
-                Base::Home,
-                ".vscode-server/data/User/globalStorage/saoudrizwan.claude-dev",
-                ".vscode-server/data/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-            ),
-            place(
-                Base::Application,
-                "VSCodium/User/globalStorage/saoudrizwan.claude-dev",
-                "VSCodium/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-            ),
-        ],
-        variable: None,
-        then: "Cline notices by itself; if not, reload the window",
-    },
-    Host {
-        name: "cursor",
-        title: "Cursor",
-        format: Format::Json,
-        servers: &["mcpServers"],
-        fixed: &[],
-        places: &[place(Base::Home, ".cursor", ".cursor/mcp.json")],
-        variable: None,
-        then: "Enable it in Cursor's settings under MCP, if it is not",
-    },
-    Host {
-        name: "goose",
-        title: "Goose",
-        format: Format::Yaml,
-        servers: &["extensions"],
-        fixed: &[
-            ("name", Text("aerostack")),
-            ("description", Text("Aerostack Workspace")),
-            ("type", Text("stdio")),
-            ("enabled", Raw("true")),
-            ("timeout", Raw("300")),
-        ],
-        places: &[place(Base::Config, "goose", "goose/config.yaml")],
-        variable: None,
-        then: "Start a new session of Goose",
-    },
-    Host {
-        name: "openclaw",
-        title: "OpenClaw",
-        format: Format::Json5,
-        servers: &["mcp", "servers"],
-        fixed: &[],
-        places: &[place(Base::Home, ".openclaw", ".openclaw/openclaw.json")],
-        variable: Some(("OPENCLAW_CONFIG_PATH", "")),
-        then: "Restart OpenClaw's gateway",
-    },
-    Host {
-        name: "vscode",
-        title: "VS Code",
-        format: Format::Json,
-        servers: &["servers"],
-        fixed: STDIO,
-        places: &[
-            place(Base::Application, "Code/User", "Code/User/mcp.json"),
-            place(
-                Base::Home,
-                ".vscode-server/data/User",
-                ".vscode-server/data/User/mcp.json",
-            ),
-            place(Base::Application, "VSCodium/User", "VSCodium/User/mcp.json"),
-        ],
-        variable: None,
-        then: "Start it in VS Code: \"MCP: List Servers\" in the command palette",
-    },
-    Host {
-        name: "windsurf",
-        title: "Windsurf",
-        format: Format::Json,
-        servers: &["mcpServers"],
-        fixed: &[],
-        places: &[place(
-            Base::Home,
-            ".codeium",
-            ".codeium/windsurf/mcp_config.json",
-        )],
-        variable: None,
-        then: "Refresh the MCP servers in Windsurf's settings",
-    },
-];
 
 /// The host of this name.
 pub fn find(name: &str) -> Option<&'static Host> {
@@ -245,6 +162,7 @@ impl Format {
         match self {
             Format::Json | Format::Json5 => json::set(text, path, value, self == Format::Json5),
             Format::Yaml => yaml::set(text, path, value),
+            Format::Toml => toml::set(text, path, value),
         }
     }
 
@@ -253,6 +171,7 @@ impl Format {
         match self {
             Format::Json | Format::Json5 => json::remove(text, path, self == Format::Json5),
             Format::Yaml => yaml::remove(text, path),
+            Format::Toml => toml::remove(text, path),
         }
     }
 
@@ -261,6 +180,7 @@ impl Format {
         match self {
             Format::Json | Format::Json5 => json::get(text, path, self == Format::Json5),
             Format::Yaml => yaml::get(text, path),
+            Format::Toml => toml::get(text, path),
         }
     }
 }

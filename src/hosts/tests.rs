@@ -3,21 +3,21 @@
 use super::entry::sample;
 use super::*;
 
-const PROGRAM: &str = "/opt/my tools/aerostack-gateway";
+pub(super) const PROGRAM: &str = "/opt/my tools/aerostack-gateway";
 
-fn add(host: &str, text: &str) -> Result<String, EditError> {
+pub(super) fn add(host: &str, text: &str) -> Result<String, EditError> {
     sample(PROGRAM, "mwt_new").add_to(text, find(host).unwrap())
 }
 
 /// The edit gives exactly this; a second one changes nothing.
-fn check(host: &str, old: &str, expect: &str) {
+pub(super) fn check(host: &str, old: &str, expect: &str) {
     let new = add(host, old).unwrap_or_else(|why| panic!("{old}\n{why}"));
     assert_eq!(new, expect, "{host}: {old}");
     assert_eq!(add(host, &new).unwrap(), new, "{host}: again");
 }
 
 /// Nothing but insertions: all of the old text is there, in order.
-fn check_kept(host: &str, old: &str) -> String {
+pub(super) fn check_kept(host: &str, old: &str) -> String {
     let new = add(host, old).unwrap_or_else(|why| panic!("{old}\n{why}"));
     let mut rest = new.as_str();
     for c in old.chars() {
@@ -42,12 +42,15 @@ fn every_host_gets_a_whole_file_where_there_is_none() {
             let new = add(host.name, old).unwrap();
             assert_eq!(add(host.name, &new).unwrap(), new, "{}", host.name);
             assert!(new.ends_with('\n') && new.contains("mwt_new"), "{new}");
-            if host.format != Format::Yaml {
+            if matches!(host.format, Format::Json | Format::Json5) {
                 let entry = format!("/{}/{NAME}", host.servers.join("/"));
                 let value = json(&new);
                 let entry = value.pointer(&entry).unwrap();
-                assert_eq!(entry["command"], PROGRAM);
-                assert_eq!(entry["env"]["AEROSTACK_TOKEN"], "mwt_new");
+                match host.shape {
+                    Shape::OpenCode => assert_eq!(entry["command"][0], PROGRAM),
+                    Shape::Usual | Shape::Goose => assert_eq!(entry["command"], PROGRAM),
+                }
+                assert_eq!(entry[host.shape.env()]["AEROSTACK_TOKEN"], "mwt_new");
             }
         }
     }
@@ -124,8 +127,12 @@ fn an_old_entry_keeps_what_is_not_ours() {
         .replace("\"npx\"", &format!("\"{PROGRAM}\""))
         .replace(r#"["-y", "@aerostack/gateway"]"#, "[]")
         .replace("https://old.example/", "https://mcp.example.com/ws/x")
-        .replace("mwt_old", "mwt_new");
+        .replace("mwt_old", "mwt_new")
+        .replace("[\"x\"]", "[\"x\"],\n      \"timeout\": 3600");
     check("cline", old, &expect);
+    // A limit of the person's own stays.
+    let own = expect.replace("3600", "90");
+    check("cline", &own, &own);
     // A remote entry would win over the command: it goes as a whole.
     let remote = r#"{"mcpServers": {"aerostack": {"url": "https://x", "headers": {}}}}"#;
     let new = json(&add("cursor", remote).unwrap());
@@ -217,7 +224,7 @@ const GOOSE: &str = "  aerostack:
     description: Aerostack Workspace
     type: stdio
     enabled: true
-    timeout: 300
+    timeout: 3600
     cmd: /opt/my tools/aerostack-gateway
     args: []
     envs:
@@ -312,7 +319,7 @@ fn configurations_are_ready_to_paste() {
             "claude-code" => assert_eq!(
                 text,
                 "claude mcp add --scope user aerostack --env AEROSTACK_WORKSPACE_URL=https://mcp.example.com/ws/x \
-                 --env AEROSTACK_TOKEN=mwt_your-token -- '/opt/my tools/aerostack-gateway'\n"
+                 --env AEROSTACK_TOKEN=mwt_your-token --env CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS=0 -- '/opt/my tools/aerostack-gateway'\n"
             ),
             // What is pasted and what is installed are the same.
             _ => assert_eq!(text, server.add_to("", host).unwrap()),

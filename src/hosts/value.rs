@@ -7,8 +7,8 @@ pub(super) enum Value {
     Text(String),
     /// Anything else, as it is written in both languages: `true`, `300`.
     Raw(&'static str),
-    /// No arguments: the settings go into the environment.
-    EmptyList,
+    /// Strings, on one line.
+    List(Vec<String>),
     /// Names and values, in this order.
     Map(Vec<(String, Value)>),
 }
@@ -36,7 +36,7 @@ impl Value {
         match self {
             Value::Text(text) => out.push_str(&quoted(text)),
             Value::Raw(raw) => out.push_str(raw),
-            Value::EmptyList => out.push_str("[]"),
+            Value::List(items) => out.push_str(&list(items)),
             Value::Map(members) => {
                 let deeper = [indent, layout.unit].concat();
                 out.push('{');
@@ -67,7 +67,7 @@ impl Value {
         match self {
             Value::Text(text) => out.extend([" ", &scalar(text)]),
             Value::Raw(raw) => out.extend([" ", raw]),
-            Value::EmptyList => out.push_str(" []"),
+            Value::List(items) => out.extend([" ", &list(items)]),
             Value::Map(members) => {
                 for (name, value) in members {
                     out.push_str(line_end);
@@ -88,6 +88,17 @@ pub(super) fn push_member(
 ) {
     out.extend([&quoted(name), ":", layout.blank]);
     value.push_json(out, layout, indent);
+}
+
+/// A list of strings in JSON; also one of YAML and TOML.
+pub(super) fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// Whether a list is written like this, in any of the languages.
+pub(super) fn is_list(text: &str, items: &[String]) -> bool {
+    serde_json::from_str::<Vec<String>>(text).is_ok_and(|old| old == items)
 }
 
 /// A JSON string; also a double-quoted scalar of YAML, which is a superset.

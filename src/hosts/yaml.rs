@@ -3,7 +3,7 @@
 //! (anchors, flow style where an entry must go in, tabs) is refused, never guessed.
 
 use super::EditError;
-use super::value::Value;
+use super::value::{Value, is_list};
 use std::ops::Range;
 
 const BY_HAND: &str = "written in a way that can not be edited safely; add the entry by hand";
@@ -238,7 +238,7 @@ fn equals(rest: &str, lines: usize, value: &Value) -> bool {
         }
         Value::Text(new) => one_line && plain(rest) == new,
         Value::Raw(new) => one_line && plain(rest) == *new,
-        Value::EmptyList => one_line && plain(rest) == "[]",
+        Value::List(items) => one_line && is_list(plain(rest), items),
         Value::Map(_) => false,
     }
 }

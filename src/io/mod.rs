@@ -17,12 +17,15 @@ mod dial;
 mod environment;
 mod fd;
 mod link;
+mod log_file;
 mod provider;
 mod proxy;
 mod queue;
 mod reactor;
+mod refusing;
 mod resolve;
 mod roots;
+mod settings_file;
 mod signal;
 mod socket;
 mod stderr;
@@ -39,10 +42,13 @@ use crate::proto::endpoint::Endpoint;
 use std::time::Duration;
 
 pub use clock::now;
-pub use environment::{Environment, program_path, random_seed, report_style};
+pub use environment::{Environment, program_path, random_seed, report_style, variable};
 pub use proxy::Proxy;
 pub use reactor::run;
+pub use refusing::{refuse, stdin_is_terminal};
 pub use roots::ExtraRoots;
+pub use settings_file::{default_settings_file, write_settings_file};
+pub use stderr::say;
 pub use tls::TlsSettings;
 
 /// Chooses the proxy for a target that is not on this machine.
@@ -60,6 +66,8 @@ pub struct ShellSettings {
     pub proxy: Option<ProxyChoice>,
     /// Let http:// go to peers that are not on this machine.
     pub allow_http: bool,
+    /// AEROSTACK_LOG_FILE: where the log is written besides stderr.
+    pub log_file: Option<String>,
     /// Time limits.
     pub limits: ShellLimits,
 }
@@ -74,6 +82,7 @@ impl ShellSettings {
             tls: TlsSettings::from_env(|name| config.trust.variable(name)),
             proxy: Some(Box::new(choose)),
             allow_http: config.allow_http,
+            log_file: config.log_file.clone(),
             limits: ShellLimits {
                 connect: config.limits.connect_timeout,
                 proxy: config.limits.proxy_timeout,

@@ -106,7 +106,8 @@ enum StdoutSlot {
 impl Reactor {
     /// A reactor over these descriptors.
     pub(crate) fn new(settings: ShellSettings, fds: Fds) -> Result<Self, (Stderr, io::Error)> {
-        let stderr = Stderr::new(fds.stderr);
+        let mut stderr = Stderr::new(fds.stderr);
+        stderr.also_to(settings.log_file.as_deref());
         let poll = match Poll::new() {
             Ok(poll) => poll,
             Err(err) => return Err((stderr, err)),

@@ -3,7 +3,10 @@
 //! Owns the count of lines that did not fit. It must never block, buffer or fail: a host that does
 //! not drain stderr loses log lines, not its bridge.
 
+use super::clock;
 use super::fd::{self, AnyFd, Mode, PIPE_BUF};
+use super::log_file::LogFile;
+use crate::log::Level;
 use std::io::IoSlice;
 
 /// Ends a line that was cut to what a pipe takes in one piece.
@@ -14,6 +17,18 @@ pub(crate) struct Stderr {
     fd: AnyFd,
     mode: Mode,
     dropped: u64,
+    file: Option<LogFile>,
+}
+
+/// One line about the program itself before or after its loop, on stderr and in the log file.
+pub fn say(level: Level, text: &str, log_file: Option<&str>) {
+    let mut stderr = Stderr::new(Box::new(std::io::stderr()));
+    stderr.also_to(log_file);
+    if let Some(file) = &mut stderr.file {
+        file.line(&crate::log::line(level, clock::now().wall_ms, text));
+    }
+    stderr.file = None;
+    stderr.line(&format!("aerostack-gateway: {text}"));
 }
 
 impl Stderr {
@@ -24,11 +39,27 @@ impl Stderr {
             fd,
             mode,
             dropped: 0,
+            file: None,
+        }
+    }
+
+    /// Writes what comes from now on into this file, too. What stands in its way is said on stderr.
+    pub(crate) fn also_to(&mut self, path: Option<&str>) {
+        let Some(path) = path else { return };
+        match LogFile::open(path) {
+            Ok(file) => self.file = Some(file),
+            Err(why) => {
+                let text = format!("AEROSTACK_LOG_FILE {path} can not be written: {why}");
+                self.line(&crate::log::line(Level::Warn, clock::now().wall_ms, &text));
+            }
         }
     }
 
     /// Writes one line or counts it as dropped. A line end is added where it is missing.
     pub(crate) fn line(&mut self, text: &str) {
+        if let Some(file) = &mut self.file {
+            file.line(text);
+        }
         if self.dropped > 0 {
             let notice = format!("{} log lines dropped: stderr was not read\n", self.dropped);
             if !self.write(notice.as_bytes()) {
