@@ -176,7 +176,7 @@ impl Check {
                 Output::Stdout(line) => self.answered(&line, failed.take(), now),
                 // The report says it better.
                 Output::Log(..) => {}
-                Output::Exit(_) => self.out.push_back(Output::Exit(self.code)),
+                Output::Exit(_) => self.exit(),
                 Output::Transmit(..) => {
                     self.transmitted = self.transmitted.or(Some(now.mono));
                     self.out.push_back(output);
@@ -190,9 +190,19 @@ impl Check {
                 | Output::ReadToken(_) => self.out.push_back(output),
             }
         }
+        self.print();
+    }
+
+    fn print(&mut self) {
         if let Some(text) = self.report.take_text() {
             self.out.push_back(Output::Stdout(text.into_bytes()));
         }
+    }
+
+    /// Nothing is printed after it.
+    fn exit(&mut self) {
+        self.print();
+        self.out.push_back(Output::Exit(self.code));
     }
 }
 
