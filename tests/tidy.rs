@@ -62,7 +62,7 @@ const CHAPTERS: &[&str] = &[
 const LAYERS: [(&str, &[&str]); 11] = [
     ("proto/", &["proto"]),
     ("log.rs", &["proto"]),
-    ("failure.rs", &["log", "proto"]),
+    ("failure", &["log", "proto"]),
     ("config/", &["log", "proto"]),
     ("bridge/", &["bridge", "config", "failure", "log", "proto"]),
     (

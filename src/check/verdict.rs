@@ -88,6 +88,8 @@ pub(super) fn handshake(problem: &Problem, view: View<'_>) -> (Blame, String) {
         Failure::Lost(_)
         | Failure::TimedOut(_)
         | Failure::Protocol(_)
+        | Failure::BotProtection { .. }
+        | Failure::OldTransport { .. }
         | Failure::NotMcp { .. }
         | Failure::NoAnswer { .. }
         | Failure::WrongId

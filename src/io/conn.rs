@@ -165,7 +165,7 @@ impl Conn {
                     }
                     Err(err) => {
                         dialing.attempts.swap_remove(index);
-                        dialing.dial.handle_failure(err.kind(), env.now);
+                        dialing.dial.handle_failure(socket::cause(&err), env.now);
                         self.dial(env);
                     }
                 }
@@ -397,11 +397,11 @@ impl Conn {
                     let token = socket::token(self.id, slot);
                     match socket::open(address, env.registry, token) {
                         Ok(stream) => dialing.attempts.push((slot, stream)),
-                        Err(err) => dialing.dial.handle_failure(err.kind(), env.now),
+                        Err(err) => dialing.dial.handle_failure(socket::cause(&err), env.now),
                     }
                 }
                 Step::Wait(next_at) => return dialing.next_at = next_at,
-                Step::Failed(kind) => return self.fail(CloseCause::Io(kind), Phase::Connect),
+                Step::Failed(cause) => return self.fail(cause, Phase::Connect),
             }
         }
     }

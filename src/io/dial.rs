@@ -3,6 +3,7 @@
 //! Owns the order of the addresses and the delay between attempts. It is pure: it must never hold
 //! a socket or a clock; `now` is an argument, and the owner of the sockets says what became of them.
 
+use crate::proto::transport::CloseCause;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -21,8 +22,8 @@ pub(crate) enum Step {
     Start(SocketAddr),
     /// Nothing until an attempt ends or this time comes (`None`: only an attempt's end).
     Wait(Option<Instant>),
-    /// Every address has failed; the error is the most telling one.
-    Failed(ErrorKind),
+    /// Every address has failed; the cause is the most telling one.
+    Failed(CloseCause),
 }
 
 /// The dialling of one host.
@@ -34,7 +35,7 @@ pub(crate) struct Dial {
     in_flight: usize,
     /// When the next attempt may start while others are in flight.
     next_at: Instant,
-    error: Option<ErrorKind>,
+    error: Option<CloseCause>,
 }
 
 impl Dial {
@@ -52,7 +53,7 @@ impl Dial {
     pub(crate) fn poll(&mut self, now: Instant) -> Step {
         if self.waiting.is_empty() {
             return match self.in_flight {
-                0 => Step::Failed(self.error.unwrap_or(ErrorKind::AddrNotAvailable)),
+                0 => Step::Failed(self.error.clone().unwrap_or(NO_ADDRESS)),
                 _ => Step::Wait(None),
             };
         }
@@ -69,25 +70,28 @@ impl Dial {
     }
 
     /// An attempt has failed: the next one starts at once.
-    pub(crate) fn handle_failure(&mut self, kind: ErrorKind, now: Instant) {
+    pub(crate) fn handle_failure(&mut self, cause: CloseCause, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.next_at = now;
         // "No route" of a family that this machine does not have says less than what the other
         // family met.
-        match self.error {
-            Some(first) if !is_unreachable(first) => {}
-            _ => self.error = Some(kind),
+        if self.error.as_ref().is_none_or(is_unreachable) {
+            self.error = Some(cause);
         }
     }
 }
 
-fn is_unreachable(kind: ErrorKind) -> bool {
+const NO_ADDRESS: CloseCause = CloseCause::Io(ErrorKind::AddrNotAvailable);
+
+fn is_unreachable(cause: &CloseCause) -> bool {
     matches!(
-        kind,
-        ErrorKind::NetworkUnreachable
-            | ErrorKind::HostUnreachable
-            | ErrorKind::AddrNotAvailable
-            | ErrorKind::Unsupported
+        cause,
+        CloseCause::Io(
+            ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::AddrNotAvailable
+                | ErrorKind::Unsupported
+        )
     )
 }
 
@@ -155,11 +159,14 @@ mod tests {
         let now = Instant::now();
         let mut dial = Dial::new(&list, now);
         assert_eq!(dial.poll(now), Step::Start(list[0]));
-        dial.handle_failure(ErrorKind::NetworkUnreachable, now);
+        dial.handle_failure(CloseCause::Io(ErrorKind::NetworkUnreachable), now);
         assert_eq!(dial.poll(now), Step::Start(list[1]));
         assert_eq!(dial.poll(now), Step::Wait(None));
-        dial.handle_failure(ErrorKind::ConnectionRefused, now);
-        assert_eq!(dial.poll(now), Step::Failed(ErrorKind::ConnectionRefused));
+        dial.handle_failure(CloseCause::Io(ErrorKind::ConnectionRefused), now);
+        assert_eq!(
+            dial.poll(now),
+            Step::Failed(CloseCause::Io(ErrorKind::ConnectionRefused))
+        );
     }
 
     #[test]
@@ -168,13 +175,16 @@ mod tests {
         let now = Instant::now();
         let mut dial = Dial::new(&list, now);
         dial.poll(now);
-        dial.handle_failure(ErrorKind::ConnectionRefused, now);
+        dial.handle_failure(CloseCause::Io(ErrorKind::ConnectionRefused), now);
         dial.poll(now);
-        dial.handle_failure(ErrorKind::NetworkUnreachable, now);
-        assert_eq!(dial.poll(now), Step::Failed(ErrorKind::ConnectionRefused));
+        dial.handle_failure(CloseCause::Io(ErrorKind::NetworkUnreachable), now);
+        assert_eq!(
+            dial.poll(now),
+            Step::Failed(CloseCause::Io(ErrorKind::ConnectionRefused))
+        );
         assert_eq!(
             Dial::new(&[], now).poll(now),
-            Step::Failed(ErrorKind::AddrNotAvailable)
+            Step::Failed(CloseCause::Io(ErrorKind::AddrNotAvailable))
         );
     }
 }

@@ -249,8 +249,8 @@ impl Link {
             (Err(err), _) => Some(CloseCause::Tls(self.blame(&err))),
             (Ok(state), _) if state.peer_has_closed() => Some(CloseCause::Eof),
             (Ok(_), Ok(0) | Err(_)) => {
-                let why = "a record is longer than TLS allows".to_owned();
-                Some(CloseCause::Tls(TlsFailure::Other(why)))
+                // A record is longer than TLS allows.
+                Some(CloseCause::Tls(TlsFailure::Damaged))
             }
             (Ok(_), Ok(_)) => None,
         };
@@ -265,7 +265,7 @@ impl Link {
     /// After the handshake a bad record is damage, not a server that speaks another protocol.
     fn blame(&self, err: &rustls::Error) -> TlsFailure {
         match tls::failure(err) {
-            TlsFailure::NotTls if self.handshaken => TlsFailure::Other(err.to_string()),
+            TlsFailure::NotTls if self.handshaken => TlsFailure::Damaged,
             failure => failure,
         }
     }

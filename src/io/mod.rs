@@ -31,6 +31,7 @@ mod socket;
 mod stderr;
 mod stdio;
 mod tls;
+mod usage;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

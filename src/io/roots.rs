@@ -2,16 +2,15 @@
 //! environment names.
 //!
 //! Owns the verification of server certificates. Files are read only when a chain ends at none of
-//! Mozilla's roots, and of a file only the anchors that the presented chain names are parsed and
-//! kept: a system bundle of 220 kB must cost nothing at start and no memory after. It must never
-//! weaken what webpki checks.
+//! Mozilla's roots, and of a file only the anchors that the presented chain names are kept: a system
+//! bundle of 220 kB must cost nothing at start and no memory after. It must never weaken what webpki
+//! checks, with one exception: see [`Verifier::trusts_as_its_own`].
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use memchr::{memchr, memmem};
+use super::usage::is_for_servers;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -20,6 +19,7 @@ use rustls::{
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use webpki::{EndEntityCert, anchor_from_trusted_cert};
 
 /// Certificate authorities beside Mozilla's: one file or directory that the environment names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +30,36 @@ pub struct ExtraRoots {
     pub path: PathBuf,
 }
 
-/// The reason, in words, why the extra roots could not be used.
+/// Extra roots that could not be used, and why.
 #[derive(Debug)]
-pub(crate) struct RootsUnusable(pub(crate) String);
+pub(crate) struct RootsUnusable {
+    roots: ExtraRoots,
+    fault: FileFault,
+}
+
+/// What is wrong with a file of certificates.
+#[derive(Debug)]
+enum FileFault {
+    Io(std::io::Error),
+    NotAFile,
+    TooLarge,
+    NoCertificate,
+}
 
 impl fmt::Display for RootsUnusable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        let ExtraRoots { variable, path } = &self.roots;
+        write!(out, "{variable} ({}): ", path.display())?;
+        match &self.fault {
+            FileFault::Io(err) => {
+                let words = err.to_string();
+                // The number says nothing that the words do not.
+                out.write_str(words.split(" (os error").next().unwrap_or_default())
+            }
+            FileFault::NotAFile => out.write_str("is not a file"),
+            FileFault::TooLarge => out.write_str("is too large for a file of certificates"),
+            FileFault::NoCertificate => out.write_str("holds no certificate in PEM form"),
+        }
     }
 }
 
@@ -61,49 +84,116 @@ impl Verifier {
         }
     }
 
+    fn verify_chain(&self, chain: &Chain<'_>) -> Result<(), Error> {
+        let mut known = RootCertStore::empty();
+        let named = |anchor: &&TrustAnchor<'static>| chain.names(&anchor.subject);
+        let compiled_in = webpki_roots::TLS_SERVER_ROOTS.iter();
+        known.extend(compiled_in.filter(named).cloned());
+        known.extend(self.found().iter().filter(named).cloned());
+        match chain.verify(&known, &self.algorithms) {
+            // A private authority may bear the name of a public one, too: hence BadSignature.
+            Err(
+                err @ Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                ),
+            ) => self.verify_with_files(chain, err),
+            Err(err) if is_ca_as_server(&err) && chain.is_self_signed() => {
+                self.trusts_as_its_own(chain)
+            }
+            result => result,
+        }
+    }
+
     /// Reads the extra files until the chain verifies. `err` is what the known roots gave.
     fn verify_with_files(&self, chain: &Chain<'_>, mut err: Error) -> Result<(), Error> {
+        let unusable = self.read_files(|certificates| {
+            let anchors = certificates.iter().filter_map(|der| {
+                let anchor = anchor_from_trusted_cert(der).ok()?;
+                chain.names(&anchor.subject).then(|| anchor.to_owned())
+            });
+            let roots = RootCertStore {
+                roots: anchors.collect(),
+            };
+            if roots.is_empty() {
+                return false;
+            }
+            err = match chain.verify(&roots, &self.algorithms) {
+                Ok(()) => {
+                    self.found().extend(roots.roots);
+                    return true;
+                }
+                Err(later) => later,
+            };
+            false
+        });
+        match unusable {
+            Ok(()) => Ok(()),
+            Err(Some(why)) if is_unknown_issuer(&err) => Err(why.into()),
+            Err(_) => Err(err),
+        }
+    }
+
+    /// `openssl req -x509` makes a certificate that says that it is an authority, and people let
+    /// their server show it. webpki refuses that. curl, Node and Python do not, where the person has
+    /// named this very certificate; nor do we, if it is the whole chain, in a file that the person
+    /// named (and none of Mozilla's roots), and made for servers. That its time has come and is not
+    /// over is known: webpki looks there before it sees the authority. Name and handshake are
+    /// checked as always.
+    fn trusts_as_its_own(&self, chain: &Chain<'_>) -> Result<(), Error> {
+        let mut mozillas = webpki_roots::TLS_SERVER_ROOTS.iter();
+        if mozillas.any(|anchor| chain.names(&anchor.subject)) {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        if !is_for_servers(chain.leaf) {
+            return Err(CertificateError::InvalidPurpose.into());
+        }
+        match self.read_files(|certificates| certificates.contains(chain.leaf)) {
+            Ok(()) => Ok(()),
+            Err(Some(why)) => Err(why.into()),
+            Err(None) => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    /// Shows the certificates of each extra file until `wanted`; the error is the first file that
+    /// could not be used, if there was one.
+    fn read_files(
+        &self,
+        mut wanted: impl FnMut(&[CertificateDer<'static>]) -> bool,
+    ) -> Result<(), Option<RootsUnusable>> {
         let mut unusable = None;
         for extra in &self.extra {
+            let mut blame = |fault| {
+                let roots = extra.clone();
+                unusable.get_or_insert(RootsUnusable { roots, fault });
+            };
             let paths = match extra.paths() {
                 Ok(paths) => paths,
-                Err(why) => {
-                    unusable.get_or_insert(why);
+                Err(fault) => {
+                    blame(fault);
                     continue;
                 }
             };
             for path in paths {
-                let anchors = match anchors_in(&path, chain) {
-                    Ok(anchors) if anchors.is_empty() => continue,
-                    Ok(anchors) => anchors,
+                match certificates_in(&path) {
+                    Ok(certificates) if wanted(&certificates) => return Ok(()),
+                    Ok(_) => {}
+                    Err(fault) if path == extra.path => blame(fault),
                     // In a directory stale links and other files are common.
-                    Err(why) if path == extra.path => {
-                        unusable.get_or_insert(extra.unusable(&why));
-                        continue;
-                    }
-                    Err(_) => continue,
-                };
-                let roots = RootCertStore { roots: anchors };
-                match chain.verify(&roots, &self.algorithms) {
-                    Ok(()) => {
-                        self.found().extend(roots.roots);
-                        return Ok(());
-                    }
-                    Err(later) => err = later,
+                    Err(_) => {}
                 }
             }
         }
-        match unusable {
-            Some(why) if is_unknown_issuer(&err) => {
-                let why = OtherError(Arc::new(RootsUnusable(why)));
-                Err(Error::InvalidCertificate(CertificateError::Other(why)))
-            }
-            Some(_) | None => Err(err),
-        }
+        Err(unusable)
     }
 
     fn found(&self) -> std::sync::MutexGuard<'_, Vec<TrustAnchor<'static>>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<RootsUnusable> for Error {
+    fn from(why: RootsUnusable) -> Self {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
     }
 }
 
@@ -116,42 +206,14 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let cert = ParsedCertificate::try_from(end_entity)?;
-        let ders = || std::iter::once(end_entity).chain(intermediates);
-        let issuers = ders()
-            .filter_map(|der| names(der))
-            .map(|names| names.issuer)
-            .collect();
         let chain = Chain {
-            cert: &cert,
+            parsed: &ParsedCertificate::try_from(end_entity)?,
+            leaf: end_entity,
             intermediates,
-            issuers,
             now,
         };
-        let mut known = RootCertStore::empty();
-        let compiled_in = webpki_roots::TLS_SERVER_ROOTS.iter();
-        known.extend(
-            compiled_in
-                .filter(|anchor| chain.names(&anchor.subject))
-                .cloned(),
-        );
-        known.extend(
-            self.found()
-                .iter()
-                .filter(|anchor| chain.names(&anchor.subject))
-                .cloned(),
-        );
-        match chain.verify(&known, &self.algorithms) {
-            Ok(()) => {}
-            // A private authority may bear the name of a public one, too: hence BadSignature.
-            Err(
-                err @ Error::InvalidCertificate(
-                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
-                ),
-            ) => self.verify_with_files(&chain, err)?,
-            Err(err) => return Err(err),
-        }
-        verify_server_name(&cert, server_name)?;
+        self.verify_chain(&chain)?;
+        verify_server_name(chain.parsed, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -185,18 +247,33 @@ fn is_unknown_issuer(err: &Error) -> bool {
     )
 }
 
+fn is_ca_as_server(err: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = err else {
+        return false;
+    };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
 /// What the server presented.
 struct Chain<'a> {
-    cert: &'a ParsedCertificate<'a>,
+    parsed: &'a ParsedCertificate<'a>,
+    leaf: &'a CertificateDer<'a>,
     intermediates: &'a [CertificateDer<'a>],
-    /// Every name that an anchor of this chain can have.
-    issuers: Vec<&'a [u8]>,
     now: UnixTime,
 }
 
 impl Chain<'_> {
+    /// Whether an anchor of this name may be the chain's.
     fn names(&self, subject: &[u8]) -> bool {
-        self.issuers.contains(&subject)
+        let mut ders = std::iter::once(self.leaf).chain(self.intermediates);
+        ders.any(|der| EndEntityCert::try_from(der).is_ok_and(|cert| cert.issuer() == subject))
+    }
+
+    /// One certificate that names itself as its issuer. Whether that is true does not matter: it is
+    /// trusted by its bytes or not at all.
+    fn is_self_signed(&self) -> bool {
+        self.intermediates.iter().all(|der| der == self.leaf)
+            && EndEntityCert::try_from(self.leaf).is_ok_and(|cert| cert.issuer() == cert.subject())
     }
 
     fn verify(
@@ -205,7 +282,7 @@ impl Chain<'_> {
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
         verify_server_cert_signed_by_trust_anchor(
-            self.cert,
+            self.parsed,
             roots,
             self.intermediates,
             self.now,
@@ -216,159 +293,36 @@ impl Chain<'_> {
 
 impl ExtraRoots {
     /// The files to read.
-    fn paths(&self) -> Result<Vec<PathBuf>, String> {
+    fn paths(&self) -> Result<Vec<PathBuf>, FileFault> {
         if !self.path.is_dir() {
             return Ok(vec![self.path.clone()]);
         }
-        let entries = std::fs::read_dir(&self.path);
-        let entries = entries.map_err(|err| self.unusable(&err.to_string()))?;
+        let entries = std::fs::read_dir(&self.path).map_err(FileFault::Io)?;
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         paths.truncate(FILES_MAX);
         Ok(paths)
     }
-
-    fn unusable(&self, why: &str) -> String {
-        format!("{} ({}): {why}", self.variable, self.path.display())
-    }
 }
 
-/// The anchors of one PEM file that the chain names.
-fn anchors_in(path: &Path, chain: &Chain<'_>) -> Result<Vec<TrustAnchor<'static>>, String> {
+/// The certificates of one PEM file; what else is in there is passed over.
+fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
     // A directory or device behind the name would read for ever, or not at all.
-    let meta = std::fs::metadata(path).map_err(|err| err.to_string())?;
+    let meta = std::fs::metadata(path).map_err(FileFault::Io)?;
     if !meta.is_file() {
-        return Err("is not a file".to_owned());
+        return Err(FileFault::NotAFile);
     }
     if meta.len() > FILE_BYTES_MAX {
-        return Err("is too large for a file of certificates".to_owned());
+        return Err(FileFault::TooLarge);
     }
-    let text = std::fs::read(path).map_err(|err| err.to_string())?;
-    let mut certificates = 0;
-    let mut roots = RootCertStore::empty();
-    let mut pem = Pem {
-        rest: &text,
-        base64: Vec::new(),
-        der: Vec::new(),
-    };
-    while let Some(body) = pem.next_body() {
-        // Of a bundle's 140 certificates next to none is wanted: the subject, near the beginning,
-        // tells.
-        let subject = match names(pem.decode(body, PREFIX_CHARS)) {
-            Some(names) => names.subject,
-            None => match names(pem.decode(body, usize::MAX)) {
-                Some(names) => names.subject,
-                None => continue,
-            },
-        };
-        certificates += 1;
-        if chain.names(subject) {
-            let der = CertificateDer::from(pem.decode(body, usize::MAX));
-            roots.add_parsable_certificates([der]);
-        }
-    }
-    match certificates {
-        0 => Err("holds no certificate in PEM form".to_owned()),
-        _ => Ok(roots.roots),
+    let text = std::fs::read(path).map_err(FileFault::Io)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).flatten().collect();
+    match certificates.len() {
+        0 => Err(FileFault::NoCertificate),
+        _ => Ok(certificates),
     }
 }
 
-/// The certificates of a PEM text (RFC 7468), one pair of buffers for all.
-struct Pem<'a> {
-    rest: &'a [u8],
-    base64: Vec<u8>,
-    der: Vec<u8>,
-}
-
-impl<'a> Pem<'a> {
-    /// What stands between the marks of the next certificate, line ends and all.
-    fn next_body(&mut self) -> Option<&'a [u8]> {
-        loop {
-            let begin = memmem::find(self.rest, BEGIN)?;
-            self.rest = &self.rest[begin + BEGIN.len()..];
-            // Base64 has no dash: another mark than END means that the certificate was cut off.
-            let body = &self.rest[..memchr(b'-', self.rest)?];
-            self.rest = &self.rest[body.len()..];
-            if self.rest.starts_with(END) {
-                return Some(body);
-            }
-        }
-    }
-
-    /// Decodes the body, or little more than its first `chars`; nothing if that fails.
-    fn decode(&mut self, body: &[u8], chars: usize) -> &[u8] {
-        self.base64.clear();
-        self.der.clear();
-        for line in body.split(|byte| *byte == b'\n') {
-            self.base64.extend_from_slice(line.trim_ascii());
-            if self.base64.len() >= chars {
-                break;
-            }
-        }
-        // Where it was cut, the last group may be cut, too.
-        let groups = self.base64.len() / 4 * 4;
-        if STANDARD
-            .decode_vec(&self.base64[..groups], &mut self.der)
-            .is_err()
-        {
-            self.der.clear();
-        }
-        &self.der
-    }
-}
-
-/// The two names in a certificate, as webpki compares them: the contents of the SEQUENCE.
-struct Names<'a> {
-    issuer: &'a [u8],
-    subject: &'a [u8],
-}
-
-/// RFC 5280 section 4.1: tbsCertificate is version (absent in v1), serial number, signature
-/// algorithm, issuer, validity, subject, …
-fn names(certificate: &[u8]) -> Option<Names<'_>> {
-    // The two outer sequences may go on behind what was decoded.
-    let (_, _, tbs) = header(certificate)?;
-    let (_, _, tbs) = header(tbs)?;
-    let (tag, _, mut rest) = element(tbs)?;
-    if tag == VERSION {
-        (_, _, rest) = element(rest)?;
-    }
-    let (_, _, rest) = element(rest)?;
-    let (_, issuer, rest) = element(rest)?;
-    let (_, _, rest) = element(rest)?;
-    let (_, subject, _) = element(rest)?;
-    Some(Names { issuer, subject })
-}
-
-/// One DER element: tag, contents, what follows.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, len, rest) = header(der)?;
-    let (contents, rest) = rest.split_at_checked(len)?;
-    Some((tag, contents, rest))
-}
-
-/// Tag and length of a DER element, and all bytes behind them.
-fn header(der: &[u8]) -> Option<(u8, usize, &[u8])> {
-    let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
-    match first {
-        0..=0x7f => Some((tag, usize::from(first), rest)),
-        0x81 => rest
-            .split_first()
-            .map(|(len, rest)| (tag, usize::from(*len), rest)),
-        0x82 => {
-            let (len, rest) = rest.split_first_chunk::<2>()?;
-            Some((tag, usize::from(u16::from_be_bytes(*len)), rest))
-        }
-        _ => None,
-    }
-}
-
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-const END: &[u8] = b"-----END CERTIFICATE-----";
-/// As much base64 as holds the names of every certificate in Mozilla's list.
-const PREFIX_CHARS: usize = 700;
-/// `[0] EXPLICIT Version`.
-const VERSION: u8 = 0xa0;
 /// /etc/ssl/certs has some 300 entries.
 const FILES_MAX: usize = 2048;
 /// System bundles have some 200 kB.
@@ -379,78 +333,51 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 mod tests {
     use super::*;
 
+    /// A comment, a broken certificate, a key, a certificate that was cut off: the good ones count.
     #[test]
-    fn pem_with_noise_around() {
-        let body = STANDARD.encode([7; 100]);
-        let (first, second) = body.split_at(64);
+    fn files_with_noise() {
+        let made = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.self_signed(&key).unwrap()
+        };
+        let (first, second) = (made("first"), made("second"));
         let text = format!(
-            "# a comment - with dashes --\n-----BEGIN CERTIFICATE-----\nAAAA\n\
-             -----BEGIN CERTIFICATE-----\r\n{first}\r\n{second}\r\n-----END CERTIFICATE-----\r\n\
-             -----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n\
-             -----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n\
-             -----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+            "# a comment - with dashes --\n{}-----BEGIN CERTIFICATE-----\n!!!!\n\
+             -----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nAAAA\n\
+             -----END PRIVATE KEY-----\n{}\n-----BEGIN CERTIFICATE-----\nAAAA",
+            first.pem(),
+            second.pem().replace('\n', "\r\n"),
         );
-        let all = |text: &str| {
-            let mut pem = Pem {
-                rest: text.as_bytes(),
-                base64: Vec::new(),
-                der: Vec::new(),
+        let path = std::env::temp_dir().join(format!("aerostack-noise-{}", std::process::id()));
+        std::fs::write(&path, &text).unwrap();
+        let ders = [first.der().clone(), second.der().clone()];
+        assert_eq!(certificates_in(&path).unwrap(), ders);
+        for end in (0..text.len()).step_by(7) {
+            std::fs::write(&path, &text[..end]).unwrap();
+            let found = certificates_in(&path).unwrap_or_default();
+            assert!(found.iter().all(|der| ders.contains(der)), "{end}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn faults_are_words() {
+        let words = |fault| {
+            let roots = ExtraRoots {
+                variable: "SSL_CERT_FILE",
+                path: "/a.pem".into(),
             };
-            let mut found = Vec::new();
-            while let Some(body) = pem.next_body() {
-                found.push(pem.decode(body, usize::MAX).to_vec());
-            }
-            found
+            RootsUnusable { roots, fault }.to_string()
         };
-        assert_eq!(all(&text), [vec![7; 100], vec![], vec![0; 3]]);
-        for end in 0..text.len() {
-            all(&text[..end]);
-        }
-    }
-
-    #[test]
-    fn a_prefix_holds_the_names_of_every_public_root() {
-        // The anchors have no certificates here; Debian's bundle has, where it is installed.
-        let Ok(text) = std::fs::read("/etc/ssl/certs/ca-certificates.crt") else {
-            return;
-        };
-        let mut pem = Pem {
-            rest: &text,
-            base64: Vec::new(),
-            der: Vec::new(),
-        };
-        let mut count = 0;
-        while let Some(body) = pem.next_body() {
-            let subject = names(pem.decode(body, PREFIX_CHARS))
-                .unwrap()
-                .subject
-                .to_vec();
-            let der = CertificateDer::from(pem.decode(body, usize::MAX).to_vec());
-            let mut roots = RootCertStore::empty();
-            roots.add(der).unwrap();
-            assert_eq!(roots.roots[0].subject.as_ref(), subject);
-            count += 1;
-        }
-        assert!(count > 0);
-    }
-
-    #[test]
-    fn der_elements_are_total() {
+        let missing = std::io::Error::from_raw_os_error(2);
         assert_eq!(
-            element(&[0x30, 2, 1, 2, 3]),
-            Some((0x30, &[1, 2][..], &[3][..]))
+            words(FileFault::Io(missing)),
+            "SSL_CERT_FILE (/a.pem): No such file or directory"
         );
-        assert_eq!(element(&[4, 0x81, 1, 9]), Some((4, &[9][..], &[][..])));
-        assert_eq!(element(&[4, 0x82, 0, 1, 9]), Some((4, &[9][..], &[][..])));
-        for short in [
-            &[][..],
-            &[4],
-            &[4, 1],
-            &[4, 0x81],
-            &[4, 0x82, 1],
-            &[4, 0x84, 0, 0, 0, 0],
-        ] {
-            assert_eq!(element(short), None);
-        }
+        assert_eq!(
+            words(FileFault::NotAFile),
+            "SSL_CERT_FILE (/a.pem): is not a file"
+        );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the numbers that make TCP find out that a peer is gone. It must never keep a socket.
 
-use crate::proto::transport::ConnId;
+use crate::proto::transport::{CloseCause, ConnId};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};
@@ -38,6 +38,16 @@ pub(crate) fn open(
     let mut stream = TcpStream::connect(address)?;
     registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
     Ok(stream)
+}
+
+/// Why a socket could not be opened or connected. Without a descriptor for it, in this process or
+/// on this machine, the standard library has no kind.
+pub(crate) fn cause(err: &io::Error) -> CloseCause {
+    use rustix::io::Errno;
+    match Errno::from_io_error(err) {
+        Some(Errno::MFILE | Errno::NFILE) => CloseCause::TooManyFiles,
+        Some(_) | None => CloseCause::Io(err.kind()),
+    }
 }
 
 /// Writable is not connected. `None`: not yet; otherwise who answered.

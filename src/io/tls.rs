@@ -70,9 +70,7 @@ impl Tls {
             None => {
                 // RFC 6066 section 3: the name goes "without a trailing dot".
                 let host = endpoint.host().trim_end_matches('.').to_owned();
-                let other =
-                    |_| TlsFailure::Other("the host's name can not stand in SNI".to_owned());
-                ServerName::try_from(host).map_err(other)?
+                ServerName::try_from(host).map_err(|_| TlsFailure::HostName)?
             }
         };
         let config = self.config()?;
@@ -99,23 +97,42 @@ impl Tls {
     }
 }
 
-/// Sorts an error of rustls by what the person has to fix.
+/// Sorts an error of rustls by what the person has to fix. Its own words are for programmers.
 pub(crate) fn failure(err: &Error) -> TlsFailure {
     match err {
         Error::InvalidCertificate(err) => certificate_failure(err),
         Error::InvalidMessage(_) => TlsFailure::NotTls,
-        Error::AlertReceived(AlertDescription::ProtocolVersion)
-        | Error::PeerIncompatible(
+        Error::AlertReceived(alert) => alert_failure(*alert),
+        Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         ) => TlsFailure::Version,
-        err => TlsFailure::Other(err.to_string()),
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => TlsFailure::NothingInCommon,
+        Error::NoCertificatesPresented => TlsFailure::UnreadableCertificate,
+        Error::UnsupportedNameType => TlsFailure::HostName,
+        Error::FailedToGetCurrentTime | Error::FailedToGetRandomBytes => TlsFailure::Machine,
+        // The list of rustls is open. What is left breaks the protocol.
+        _ => TlsFailure::Damaged,
+    }
+}
+
+fn alert_failure(alert: AlertDescription) -> TlsFailure {
+    match alert {
+        AlertDescription::ProtocolVersion => TlsFailure::Version,
+        AlertDescription::HandshakeFailure
+        | AlertDescription::InsufficientSecurity
+        | AlertDescription::NoApplicationProtocol => TlsFailure::NothingInCommon,
+        AlertDescription::CertificateRequired => TlsFailure::ClientCertificate,
+        AlertDescription::UnrecognisedName => TlsFailure::HostName,
+        AlertDescription::BadRecordMac | AlertDescription::DecryptError => TlsFailure::Damaged,
+        other => TlsFailure::Alert(other.into()),
     }
 }
 
 fn certificate_failure(err: &CertificateError) -> TlsFailure {
     match err {
         CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+        CertificateError::BadSignature => TlsFailure::BadSignature,
         CertificateError::NotValidForName => TlsFailure::WrongName(String::new()),
         CertificateError::NotValidForNameContext { presented, .. } => {
             TlsFailure::WrongName(plain_names(presented))
@@ -124,19 +141,23 @@ fn certificate_failure(err: &CertificateError) -> TlsFailure {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             TlsFailure::NotYetValid
         }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            TlsFailure::NotForServers
+        }
         CertificateError::Other(other) => other_failure(other),
-        err => TlsFailure::Other(err.to_string()),
+        // The list of rustls is open. What is left is a kind that is not supported.
+        _ => TlsFailure::UnreadableCertificate,
     }
 }
 
 /// What rustls has no name for: our own reasons, and webpki's.
 fn other_failure(OtherError(cause): &OtherError) -> TlsFailure {
-    if let Some(RootsUnusable(why)) = cause.downcast_ref() {
-        return TlsFailure::Roots(why.clone());
+    if let Some(why) = cause.downcast_ref::<RootsUnusable>() {
+        return TlsFailure::Roots(why.to_string());
     }
     match cause.downcast_ref() {
         Some(webpki::Error::CaUsedAsEndEntity) => TlsFailure::CaAsServer,
-        Some(_) | None => TlsFailure::Other(cause.to_string()),
+        Some(_) | None => TlsFailure::UnreadableCertificate,
     }
 }
 
@@ -174,6 +195,42 @@ mod tests {
     #[test]
     fn failures() {
         let check = |err: Error, want| assert_eq!(failure(&err), want);
+        check(
+            CertificateError::BadSignature.into(),
+            TlsFailure::BadSignature,
+        );
+        check(
+            CertificateError::InvalidPurpose.into(),
+            TlsFailure::NotForServers,
+        );
+        check(
+            CertificateError::BadEncoding.into(),
+            TlsFailure::UnreadableCertificate,
+        );
+        let alert = Error::AlertReceived;
+        check(
+            alert(AlertDescription::HandshakeFailure),
+            TlsFailure::NothingInCommon,
+        );
+        check(
+            alert(AlertDescription::CertificateRequired),
+            TlsFailure::ClientCertificate,
+        );
+        check(
+            alert(AlertDescription::UnrecognisedName),
+            TlsFailure::HostName,
+        );
+        check(
+            alert(AlertDescription::InternalError),
+            TlsFailure::Alert(80),
+        );
+        check(alert(AlertDescription::BadRecordMac), TlsFailure::Damaged);
+        check(Error::DecryptError, TlsFailure::Damaged);
+        check(Error::FailedToGetCurrentTime, TlsFailure::Machine);
+        check(
+            PeerIncompatible::NoCipherSuitesInCommon.into(),
+            TlsFailure::NothingInCommon,
+        );
         check(
             CertificateError::UnknownIssuer.into(),
             TlsFailure::UnknownIssuer,

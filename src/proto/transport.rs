@@ -76,6 +76,8 @@ pub enum CloseCause {
     Eof,
     /// The socket failed: reset, unreachable, broken pipe, FIN without close_notify on TLS.
     Io(ErrorKind),
+    /// This process, or this machine, may open no more sockets.
+    TooManyFiles,
     /// The phase named in [`Close::phase`] ran past its deadline.
     TimedOut,
     /// The name does not exist or has no address; the text is the resolver's.
@@ -93,22 +95,39 @@ pub enum CloseCause {
 /// Why TLS failed, sorted by what the person has to fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsFailure {
-    /// No trusted root signed the chain: corporate proxy, or a private CA.
+    /// No trusted root signed the chain: corporate proxy, a private CA, or a self-signed
+    /// certificate.
     UnknownIssuer,
+    /// The chain or the handshake is not signed with the key that it should be.
+    BadSignature,
     /// The certificate is for other names (listed when known).
     WrongName(String),
     /// The certificate's time is over.
     Expired,
     /// The certificate's time has not begun: often a wrong local clock.
     NotYetValid,
-    /// The server shows a CA's own certificate as its own: what `openssl req -x509` makes unasked.
+    /// The server shows a CA's own certificate as its own.
     CaAsServer,
+    /// The certificate's key usage leaves servers out.
+    NotForServers,
+    /// The certificate is malformed, or of a kind that is not supported.
+    UnreadableCertificate,
     /// The first bytes were no TLS record: plain HTTP on this port?
     NotTls,
     /// Peer and we share no protocol version (we speak TLS 1.2 and 1.3).
     Version,
+    /// Peer and we share no cipher suite or key exchange.
+    NothingInCommon,
+    /// The server wants a client certificate.
+    ClientCertificate,
+    /// The server has no host of this name, or the name can not stand in a certificate.
+    HostName,
+    /// The server ended it by an alert of this number (RFC 8446 section 6).
+    Alert(u8),
+    /// Records are damaged, or break the protocol.
+    Damaged,
+    /// This machine has no clock or no random numbers.
+    Machine,
     /// The CA files that the environment names can not be read or hold no certificate.
     Roots(String),
-    /// Anything else, in rustls' words.
-    Other(String),
 }

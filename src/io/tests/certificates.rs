@@ -1,8 +1,10 @@
 //! A certificate authority for one test, and TLS servers under it.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,11 +28,17 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new(name: &'static str) -> Self {
+        Self::with(name, |params| {
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, name);
+        })
+    }
+
+    pub(super) fn with(name: &'static str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         Self {
             issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
@@ -67,6 +75,14 @@ impl Authority {
         Arc::new(config)
     }
 
+    /// A certificate for the key of `own`, with its names.
+    pub(super) fn issue(&self, own: &SelfSigned) -> CertificateDer<'static> {
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&own.key, &self.issuer).unwrap();
+        certificate.der().clone()
+    }
+
     /// Writes `text` into a file of this test; it is removed with the settings' user.
     pub(super) fn file(&self, text: &str) -> PathBuf {
         let name = format!("aerostack-io-{}-{}.pem", std::process::id(), self.name);
@@ -78,6 +94,52 @@ impl Authority {
     /// Settings that trust this authority by a file among many.
     pub(super) fn trusted(&self) -> ShellSettings {
         with_roots(vec![("SSL_CERT_FILE", self.file(&self.pem()))])
+    }
+}
+
+/// A certificate that a server signed itself, as `openssl req -x509` makes it: with CA:TRUE.
+pub(super) struct SelfSigned {
+    pub(super) certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl SelfSigned {
+    /// For localhost and 127.0.0.1, changed at will.
+    pub(super) fn new(change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, key }
+    }
+
+    /// A server that shows this chain and signs the handshake with `key`, whosever that is.
+    pub(super) fn config(
+        chain: Vec<CertificateDer<'static>>,
+        key: &SelfSigned,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.key.serialize_der()));
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Shows(Arc::new(CertifiedKey::new(chain, key)))));
+        Arc::new(config)
+    }
+}
+
+/// Always the same, without a look whether the key fits.
+#[derive(Debug)]
+struct Shows(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Shows {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
     }
 }
 

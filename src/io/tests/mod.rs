@@ -7,6 +7,7 @@ mod certificates;
 mod conn;
 mod stdio;
 mod tls;
+mod trust;
 
 use super::reactor::{Fds, Reactor};
 use super::*;

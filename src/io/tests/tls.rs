@@ -76,7 +76,7 @@ fn an_unknown_issuer_blames_the_files_only_where_they_are_at_fault() {
         with_roots(vec![("SSL_CERT_FILE", path.clone())]),
         config.clone(),
     );
-    assert!(matches!(wrong_key, TlsFailure::Other(_)), "{wrong_key:?}");
+    assert_eq!(wrong_key, TlsFailure::BadSignature);
     let missing = with_roots(vec![("NODE_EXTRA_CA_CERTS", "/nowhere/ca.pem".into())]);
     let TlsFailure::Roots(why) = failure(missing, config.clone()) else {
         panic!("not Roots")
