@@ -43,3 +43,4 @@ pub mod io;
 pub mod log;
 pub mod proto;
 pub mod refusal;
+pub mod setup;

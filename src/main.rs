@@ -1,13 +1,14 @@
 //! The program: arguments, configuration, reactor, exit code.
 
 use aerostack_gateway::bridge::Bridge;
-use aerostack_gateway::check::{self, Check};
+use aerostack_gateway::check::{self, Check, Style};
 use aerostack_gateway::cli::{self, Command, Options};
 use aerostack_gateway::config::{Config, LOG_FILE, Limits, SettingError};
 use aerostack_gateway::hosts::{self, Host, Placeholders, Server};
 use aerostack_gateway::io::{self, Environment, ShellSettings};
 use aerostack_gateway::log::Level;
 use aerostack_gateway::refusal::Refusal;
+use aerostack_gateway::setup::{self, SetupError};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let bridges = cli::starts_bridge(&arguments);
     match cli::parse(arguments) {
         Ok(Command::Run(options)) => run(options),
+        Ok(Command::Setup(options)) => set_up(options),
         Ok(Command::Check(options, json)) => check(options, json),
         Ok(Command::PrintConfig(options, host, show_token)) => {
             print_config(options, host, show_token)
@@ -89,13 +91,17 @@ fn refuse_host(problem: &str, env: &[(String, String)]) -> ExitCode {
 
 fn check(options: Options, json: bool) -> ExitCode {
     let style = io::report_style(json);
-    let config = match settings(&options, Limits::default()) {
-        Ok((_, config)) => config,
+    match settings(&options, Limits::default()) {
+        Ok((_, config)) => ExitCode::from(diagnose(config, style)),
         Err(error) => {
             print(&check::refusal(&error, style));
-            return ExitCode::from(USAGE);
+            ExitCode::from(USAGE)
         }
-    };
+    }
+}
+
+/// Runs the diagnosis and prints its report; 0: all passed.
+fn diagnose(config: Config, style: Style) -> u8 {
     let mut settings = ShellSettings::for_bridge(&config);
     (settings.stdio, settings.limits) = (false, io::ShellLimits::for_check());
     let proxy = config
@@ -103,7 +109,16 @@ fn check(options: Options, json: bool) -> ExitCode {
         .choose(&config.endpoint)
         .map(ToString::to_string);
     let mut check = Check::new(config, proxy, style, io::random_seed(), io::now());
-    ExitCode::from(io::run(&mut check, settings))
+    io::run(&mut check, settings)
+}
+
+fn set_up(options: Options) -> ExitCode {
+    let check = |config| diagnose(config, io::report_style(false)) == 0;
+    match setup::run(&options.env, options.env_file.as_deref(), check) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(SetupError::Unusable(problem)) => refuse(&problem),
+        Err(SetupError::GivenUp(problem)) => done(Err(problem)),
+    }
 }
 
 fn print_config(options: Options, host: &Host, show_token: bool) -> ExitCode {

@@ -3,8 +3,14 @@
 
 mod common;
 
-use common::{INITIALIZE, RawServer, Setup, TOKEN, Workspace, json_reply, program, reply};
+use common::{
+    Dir, INITIALIZE, RawServer, Setup, TOKEN, Terminal, Workspace, json_reply, program, reply,
+};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 const URL: &str = "https://mcp.example.com/ws/demo";
 const NAME: &str = "AEROSTACK_WORKSPACE_URL";
@@ -262,5 +268,379 @@ fn token_without_mwt_is_a_warning() {
         warnings == 1 && !ended.stderr.contains("5ecret"),
         "{}",
         ended.stderr
+    );
+}
+
+/// AI tools hide stderr, but show the error that answers their first request.
+#[test]
+fn a_host_is_told_in_the_answer_to_its_first_request() {
+    let discover = r#"{"jsonrpc":"2.0","id":7,"method":"server/discover","params":{}}"#;
+    let mut gateway = Setup::new().spawn();
+    gateway.send(discover);
+    let first = gateway.answer("7").error();
+    gateway.send(INITIALIZE);
+    let second = gateway.answer("\"init\"").error();
+    // It ends by itself: stdin is still open.
+    let ended = gateway.wait().code(2);
+    assert_eq!(first, second);
+    let problem = first.trim_start_matches("aerostack-gateway can not start: ");
+    assert!(
+        problem.starts_with("AEROSTACK_WORKSPACE_URL is required"),
+        "{first}"
+    );
+    assert_eq!(ended.stderr, format!("aerostack-gateway: {problem}\n"));
+}
+
+/// Arguments that can not be read stop a host's gateway as well; a person's command ends at once.
+#[test]
+fn wrong_arguments_are_told_to_a_host_only() {
+    let mut gateway = Setup::url(URL).args(&["--frobnicate"]).spawn();
+    gateway.send(INITIALIZE);
+    let error = gateway.answer("\"init\"").error();
+    assert!(error.contains("unknown option --frobnicate"), "{error}");
+    gateway.wait().code(2);
+    let gateway = Setup::url(URL).args(&["--check", "--frobnicate"]).spawn();
+    assert!(gateway.wait().code(2).lines.is_empty());
+}
+
+#[test]
+fn what_was_never_filled_in_is_called_a_placeholder() {
+    url(
+        "${AEROSTACK_WORKSPACE_URL}",
+        &["is a placeholder that was not filled in"],
+    );
+    url(
+        "https://mcp.aerostack.dev/ws/your-workspace",
+        &["is still a placeholder"],
+    );
+    token(
+        "${AEROSTACK_TOKEN}",
+        &["is a placeholder that was not filled in"],
+    );
+    token("<your-token>", &["is still a placeholder"]);
+    token("mwt_your_token_here", &["is still a placeholder"]);
+}
+
+#[test]
+fn a_person_at_a_terminal_is_told_what_it_waits_for() {
+    let workspace = Workspace::http();
+    let mut terminal = Terminal::new();
+    let theirs = || terminal.theirs.try_clone().expect("a duplicate");
+    let setup = Setup::workspace(&workspace).stdin(theirs(), None);
+    let gateway = setup.stderr(theirs(), None).spawn();
+    let hint = terminal.wait("tells more; Ctrl-C ends it)");
+    for word in [
+        "waits for MCP messages on stdin",
+        "AI tool",
+        "--check",
+        "--help",
+    ] {
+        assert!(hint.contains(word), "{hint}");
+    }
+    drop(gateway);
+    // Nobody speaks MCP there: it does not wait to be asked.
+    let theirs = terminal.theirs.try_clone().expect("a duplicate");
+    let ended = Setup::new().stdin(theirs, None).spawn().wait().code(2);
+    assert!(
+        ended.lines.is_empty() && ended.stderr.contains("is required"),
+        "{ended:?}"
+    );
+}
+
+/// Settings files in a home of their own.
+struct Files(Dir);
+
+impl Files {
+    fn new() -> Self {
+        Self(Dir::new())
+    }
+
+    fn write(&self, name: &str, mode: u32, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().expect("below ours")).expect("ours");
+        fs::write(&path, text).expect("ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+        path
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::new().env("HOME", self.0.path().to_str().expect("ours"))
+    }
+}
+
+fn pair(url: &str) -> String {
+    format!(
+        "# mine\nAEROSTACK_WORKSPACE_URL={url}\nAEROSTACK_TOKEN={TOKEN}\nAEROSTACK_BUILTIN_TOOLS=off\n"
+    )
+}
+
+#[test]
+fn a_settings_file_is_enough() {
+    let workspace = Workspace::http();
+    let files = Files::new();
+    files.write(
+        ".config/aerostack-gateway/env",
+        0o600,
+        &pair(&workspace.url),
+    );
+    let mut gateway = files.setup().spawn();
+    gateway.initialize();
+    gateway.finish().code(0);
+    let xdg = Files::new();
+    xdg.write("aerostack-gateway/env", 0o600, &pair(&workspace.url));
+    let xdg_path = xdg.0.path().to_str().expect("ours");
+    let mut gateway = Setup::new().env("XDG_CONFIG_HOME", xdg_path).spawn();
+    gateway.initialize();
+    gateway.finish().code(0);
+    let named = files.write("other/settings", 0o600, &pair(&workspace.url));
+    let arguments = ["--env-file", named.to_str().expect("ours")];
+    let mut gateway = Setup::new().args(&arguments).spawn();
+    gateway.initialize();
+    gateway.finish().code(0);
+    assert_eq!(workspace.requests("initialize").len(), 3);
+}
+
+/// A project's configuration can name a URL: no token of a person's file may go there.
+#[test]
+fn url_and_token_are_a_pair_from_one_source() {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let heads = seen.clone();
+    let server = RawServer::http(move |request| {
+        heads.lock().expect("not poisoned").push_str(&request.head);
+        json_reply(request, "{}")
+    });
+    let files = Files::new();
+    let text = pair("https://mcp.example.com/ws/demo") + "AEROSTACK_HEADER_A=X-A: 5ecret\n";
+    let file = files.write(".config/aerostack-gateway/env", 0o600, &text);
+    let arguments = ["--env-file", file.to_str().expect("ours")];
+    let named = || files.setup().args(&arguments);
+    let ended = named().env(NAME, &server.url()).spawn().finish().code(2);
+    let err = ended.stderr;
+    assert!(err.contains("AEROSTACK_TOKEN is required"), "{err}");
+    assert!(
+        err.contains("URL and token must come from the same place"),
+        "{err}"
+    );
+    let ended = files
+        .setup()
+        .env(NAME, &server.url())
+        .spawn()
+        .finish()
+        .code(2);
+    assert!(
+        ended.stderr.contains("AEROSTACK_TOKEN is required"),
+        "{}",
+        ended.stderr
+    );
+    let ended = named()
+        .env("AEROSTACK_TOKEN", "mwt_other")
+        .spawn()
+        .finish()
+        .code(2);
+    assert!(
+        ended.stderr.contains("AEROSTACK_WORKSPACE_URL is required"),
+        "{}",
+        ended.stderr
+    );
+    // The whole pair from elsewhere wins; what else is in the file still counts, but for its headers.
+    let whole = named()
+        .env(NAME, &server.url())
+        .env("AEROSTACK_TOKEN", "mwt_other");
+    let mut gateway = whole.spawn();
+    gateway.initialize();
+    gateway.finish().code(0);
+    let heads = seen.lock().expect("not poisoned").to_lowercase();
+    assert!(
+        heads.contains("authorization: bearer mwt_other\r\n"),
+        "{heads}"
+    );
+    assert!(!heads.contains("x-a") && !heads.contains(TOKEN), "{heads}");
+}
+
+#[test]
+fn a_settings_file_that_others_can_touch_is_refused() {
+    let files = Files::new();
+    let refused = |path: &std::path::Path, words: &[&str]| {
+        let arguments = ["--env-file", path.to_str().expect("ours")];
+        let ended = files.setup().args(&arguments).spawn().finish().code(2);
+        for word in words {
+            assert!(ended.stderr.contains(word), "{}lacks {word}", ended.stderr);
+        }
+    };
+    let text = pair("https://mcp.example.com/ws/demo");
+    refused(
+        &files.write("a", 0o644, &text),
+        &["--env-file /", "read by others (mode 644)", "chmod 600"],
+    );
+    refused(
+        &files.write("b", 0o620, &text),
+        &["written by others (mode 620)"],
+    );
+    refused(
+        &files.write("c", 0o602, &text),
+        &["written by others (mode 602)"],
+    );
+    refused(
+        &files.write("d", 0o600, "AEROSTACK_TOKN=5ecret\n"),
+        &["line 1: AEROSTACK_TOKN is no setting"],
+    );
+    refused(
+        &files.write("e", 0o600, &"#".repeat((64 << 10) + 1)),
+        &["longer than 64 KiB"],
+    );
+    refused(&files.0.path().join("none"), &["does not exist"]);
+    refused(files.0.path(), &["is no regular file"]);
+    let pipe = files.0.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .expect("coreutils")
+            .success()
+    );
+    fs::set_permissions(&pipe, fs::Permissions::from_mode(0o600)).expect("ours");
+    refused(&pipe, &["is no regular file"]);
+    // The default one, too.
+    files.write(".config/aerostack-gateway/env", 0o640, &text);
+    let ended = files.setup().spawn().finish().code(2);
+    assert!(
+        ended.stderr.contains("the settings file /"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Containers are handed their secrets in files that all may read.
+#[test]
+fn outside_of_home_a_readable_settings_file_is_a_warning() {
+    let workspace = Workspace::http();
+    let (files, home) = (Files::new(), Files::new());
+    let text = pair(&workspace.url) + "HTTPS_PROXY=http://x\n";
+    let file = files.write("secret", 0o444, &text);
+    let arguments = ["--env-file", file.to_str().expect("ours")];
+    let mut gateway = home.setup().args(&arguments).spawn();
+    gateway.initialize();
+    let log = gateway.finish().code(0).stderr;
+    assert_eq!(
+        log.matches("can be read by others (mode 444)").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(
+        log.matches("holds HTTPS_PROXY: only AEROSTACK_* settings count there")
+            .count(),
+        1,
+        "{log}"
+    );
+}
+
+/// `--header` and the variables: with every request to the workspace, and never shown.
+#[test]
+fn headers_of_ones_own_go_to_the_workspace() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heads = seen.clone();
+    let server = RawServer::http(move |request| {
+        heads
+            .lock()
+            .expect("not poisoned")
+            .push(request.head.clone());
+        json_reply(request, "{}")
+    });
+    let mut gateway = Setup::url(&server.url())
+        .env("AEROSTACK_HEADER_TENANT", "X-Tenant: blue5ecret")
+        .args(&[
+            "--header",
+            "CF-Access-Client-Id:  abc5ecret ",
+            "--header",
+            "User-Agent: mine",
+        ])
+        .spawn();
+    gateway.initialize();
+    let log = gateway.finish().code(0).stderr;
+    assert!(!log.contains("5ecret"), "{log}");
+    let seen = seen.lock().expect("not poisoned");
+    assert!(seen.len() >= 2, "{seen:?}");
+    for head in &*seen {
+        for line in [
+            "X-Tenant: blue5ecret",
+            "CF-Access-Client-Id: abc5ecret",
+            "User-Agent: mine",
+        ] {
+            assert_eq!(head.lines().filter(|own| *own == line).count(), 1, "{head}");
+        }
+        assert_eq!(
+            head.to_lowercase().matches("user-agent").count(),
+            1,
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn headers_that_are_the_gateways_are_refused() {
+    let given = |value: &str, words: &[&str]| {
+        let variables = [
+            (NAME, URL),
+            ("AEROSTACK_TOKEN", TOKEN),
+            ("AEROSTACK_HEADER_X", value),
+        ];
+        refuses(&variables, &[&["AEROSTACK_HEADER_X"], words].concat());
+        let (code, out, err) = run(&variables[..2], &["--header", value]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        for word in [&["--header"], words].concat() {
+            assert!(
+                err.contains(word) && !err.contains("5ecret"),
+                "{err}lacks {word}"
+            );
+        }
+    };
+    given("Host: 5ecret", &["Host is written by the gateway itself"]);
+    given(
+        "Authorization: Bearer 5ecret",
+        &["the token belongs into AEROSTACK_TOKEN"],
+    );
+    given("Mcp-Session-Id: 5ecret", &["Mcp-Session-Id is written"]);
+    given("X: 5ecret\r\nY: 5ecret", &["line break"]);
+    given("5ecret", &["no colon"]);
+}
+
+#[test]
+fn the_log_file_holds_what_stderr_does() {
+    let workspace = Workspace::http();
+    let files = Files::new();
+    let path = files.0.path().join("log");
+    let name = path.to_str().expect("ours");
+    let mut gateway = Setup::workspace(&workspace)
+        .env("AEROSTACK_LOG_FILE", name)
+        .spawn();
+    gateway.initialize();
+    let log = gateway.finish().code(0).stderr;
+    assert!(log.lines().count() > 1, "{log}");
+    assert_eq!(fs::read_to_string(&path).expect("written"), log);
+    assert_eq!(
+        fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+        0o600
+    );
+    // Also what stands in the way of a start.
+    Setup::new()
+        .env("AEROSTACK_LOG_FILE", name)
+        .spawn()
+        .finish()
+        .code(2);
+    let text = fs::read_to_string(&path).expect("written");
+    let last = text.lines().last().expect("a line");
+    assert!(
+        last.contains(" error: AEROSTACK_WORKSPACE_URL is required"),
+        "{text}"
+    );
+    // What can not be written is said, and no reason to stop.
+    let mut gateway = Setup::workspace(&workspace)
+        .env("AEROSTACK_LOG_FILE", "/nowhere/log")
+        .spawn();
+    gateway.initialize();
+    let log = gateway.finish().code(0).stderr;
+    assert!(
+        log.contains("AEROSTACK_LOG_FILE /nowhere/log can not be written: "),
+        "{log}"
     );
 }

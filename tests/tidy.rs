@@ -59,7 +59,7 @@ const CHAPTERS: &[&str] = &[
 ];
 
 /// Which modules of ours a part of the program may name.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("proto/", &["proto"]),
     ("log.rs", &["proto"]),
     ("failure", &["log", "proto"]),
@@ -72,6 +72,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("hosts/", &["config", "hosts", "log"]),
     ("cli/", &["cli", "config", "hosts"]),
     ("refusal.rs", &["proto"]),
+    ("setup.rs", &["config", "hosts", "io"]),
     // The reactor drives two engines: the bridge, and the script of --check.
     (
         "io/",

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub enum Command {
     /// Bridge stdin and stdout.
     Run(Options),
+    /// Ask for the settings, check and write them, and set up AI tools.
+    Setup(Options),
     /// Diagnose the connection; as JSON if asked.
     Check(Options, bool),
     /// Print an AI tool's configuration; with the token if asked.
@@ -86,8 +88,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
     }
     let options = options(&mut arguments)?;
     let mut asked = Vec::new();
-    if arguments.contains("--check") {
-        asked.push(Asked::Check);
+    for (option, command) in [("--check", Asked::Check), ("--setup", Asked::Setup)] {
+        if arguments.contains(option) {
+            asked.push(command);
+        }
     }
     for (option, command) in HOST_COMMANDS {
         if let Some(host) = host(&mut arguments, option)? {
@@ -110,13 +114,14 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
     match asked[..] {
         [] => Ok(Command::Run(options)),
         [Asked::Check] => Ok(Command::Check(options, json)),
+        [Asked::Setup] => Ok(Command::Setup(options)),
         [Asked::Host(HostCommand::Print, host)] => {
             Ok(Command::PrintConfig(options, host, show_token))
         }
         [Asked::Host(HostCommand::Install, host)] => Ok(Command::Install(options, host)),
         [Asked::Host(HostCommand::Uninstall, host)] => Ok(Command::Uninstall(options, host)),
         _ => Err(UsageError::new(
-            "--check, --install, --uninstall and --print-config exclude each other",
+            "--setup, --check, --install, --uninstall and --print-config exclude each other",
         )),
     }
 }
@@ -125,6 +130,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
 #[derive(PartialEq)]
 enum Asked {
     Check,
+    Setup,
     Host(HostCommand, &'static Host),
 }
 

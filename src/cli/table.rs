@@ -48,6 +48,11 @@ const fn setting(names: &'static str, help: &'static str) -> Setting {
 
 /// All options, in the order of `--help`.
 pub const FLAGS: &[Flag] = &[
+    flag(
+        "--setup",
+        None,
+        "asks for URL and token, checks and keeps them",
+    ),
     flag("--check", None, "find out why the agent shows no tools"),
     flag("--json", None, "with --check: the report for machines"),
     flag(

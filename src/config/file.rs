@@ -87,6 +87,23 @@ impl SettingsFile {
         &self.foreign
     }
 
+    /// The text of a settings file with this URL and token; the other lines of the old one stay.
+    pub fn with_pair(old: &str, url: &str, token: &str) -> String {
+        let is_pair = |line: &&str| {
+            let name = line.trim().trim_start_matches('\u{feff}').split('=').next();
+            name.is_some_and(|name| [URL, TOKEN, TOKEN_FILE].contains(&name.trim_end()))
+        };
+        let mut text = String::new();
+        if old.is_empty() {
+            text.push_str("# Settings of aerostack-gateway: for their owner only.\n");
+        }
+        for line in old.lines().filter(|line| !is_pair(line)) {
+            text.extend([line, "\n"]);
+        }
+        text.push_str(&format!("{URL}={url}\n{TOKEN}={token}\n"));
+        text
+    }
+
     /// Whether a setting belongs to the pair of URL and token: it counts only where both come from
     /// the same source.
     pub fn is_of_pair(name: &str) -> bool {
@@ -101,13 +118,6 @@ pub struct SettingsFileUse {
     pub arguments: Vec<String>,
     /// Variables of its environment.
     pub variables: Vec<(String, String)>,
-}
-
-/// The text of a new settings file.
-pub fn settings_file_text(url: &str, token: &str) -> String {
-    format!(
-        "# Settings of aerostack-gateway: for their owner only.\n{URL}={url}\n{TOKEN}={token}\n"
-    )
 }
 
 #[cfg(test)]
@@ -150,11 +160,16 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let text = settings_file_text("https://h/ws/x", "mwt_1");
+        let text = SettingsFile::with_pair("", "https://h/ws/x", "mwt_1");
         let file = SettingsFile::parse(&text).expect("valid");
         assert_eq!(
             (file.get(URL), file.get(TOKEN)),
             (Some("https://h/ws/x"), Some("mwt_1"))
+        );
+        let old = "# mine\nAEROSTACK_TOKEN_FILE=/t\nAEROSTACK_TOKEN = mwt_0\nAEROSTACK_LOG_LEVEL=debug\nAEROSTACK_WORKSPACE_URL=x";
+        assert_eq!(
+            SettingsFile::with_pair(old, "https://h/", "mwt_1"),
+            "# mine\nAEROSTACK_LOG_LEVEL=debug\nAEROSTACK_WORKSPACE_URL=https://h/\nAEROSTACK_TOKEN=mwt_1\n"
         );
     }
 }

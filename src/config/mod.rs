@@ -11,7 +11,7 @@ mod placeholder;
 mod proxy;
 mod token;
 
-pub use file::{SettingsFile, SettingsFileUse, settings_file_text};
+pub use file::{SettingsFile, SettingsFileUse};
 pub use headers::{HEADER_PREFIX, Header};
 pub use limits::Limits;
 pub use proxy::{Proxy, ProxyRules};

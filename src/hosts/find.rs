@@ -62,11 +62,6 @@ pub fn file(host: &Host, source: &dyn Source) -> Result<PathBuf, String> {
     ))
 }
 
-/// Whether the host was started on this system.
-pub fn is_there(host: &Host, source: &dyn Source) -> bool {
-    file(host, source).is_ok()
-}
-
 /// "All paths set in these environment variables must be absolute. If an implementation encounters a
 /// relative path […] it should consider the path invalid and ignore it." (XDG Base Directory
 /// Specification)

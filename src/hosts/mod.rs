@@ -24,7 +24,7 @@ mod tests;
 mod toml_tests;
 
 pub use entry::{Placeholders, Server, print};
-pub use find::{file, is_there};
+pub use find::file;
 pub use install::{install, uninstall};
 pub use table::HOSTS;
 

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file that a setting names (token, machine id) is never longer.
 const FILE_MAX_BYTES: u64 = 64 << 10;
@@ -41,12 +41,7 @@ impl Environment {
         arguments: Vec<(String, String)>,
         env_file: Option<&str>,
     ) -> Result<Self, SettingError> {
-        let mut environment = Self {
-            arguments,
-            file: None,
-            pair_in_file: false,
-            warnings: Vec::new(),
-        };
+        let mut environment = Self::without_file(arguments);
         let given = PAIR.iter().any(|name| {
             environment
                 .outside(name)
@@ -75,6 +70,27 @@ impl Environment {
             path: std::path::absolute(&path).unwrap_or(path),
             content: found.file,
         });
+        Ok(environment)
+    }
+
+    /// The environment with these `--env` settings and no settings file.
+    pub fn without_file(arguments: Vec<(String, String)>) -> Self {
+        Self {
+            arguments,
+            file: None,
+            pair_in_file: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The environment with URL and token of this settings file, whatever else gives them.
+    pub fn with_pair_of(
+        arguments: Vec<(String, String)>,
+        path: &Path,
+    ) -> Result<Self, SettingError> {
+        let shown = path.to_string_lossy();
+        let mut environment = Self::new(arguments, Some(&shown))?;
+        environment.pair_in_file = true;
         Ok(environment)
     }
 

@@ -30,6 +30,7 @@ mod signal;
 mod socket;
 mod stderr;
 mod stdio;
+mod terminal;
 mod tls;
 mod usage;
 
@@ -48,8 +49,9 @@ pub use proxy::Proxy;
 pub use reactor::run;
 pub use refusing::{refuse, stdin_is_terminal};
 pub use roots::ExtraRoots;
-pub use settings_file::{default_settings_file, write_settings_file};
+pub use settings_file::{default_settings_file, settings_file_content, write_settings_file};
 pub use stderr::say;
+pub use terminal::Terminal;
 pub use tls::TlsSettings;
 
 /// Chooses the proxy for a target that is not on this machine.

@@ -19,22 +19,25 @@ pub fn stdin_is_terminal() -> bool {
 
 /// Answers the host's first requests with the refusal. Returns at once where stdin is a terminal,
 /// and at the latest after `patience`.
-pub fn refuse(mut refusal: Refusal, patience: Duration) {
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    if stdin.is_terminal() {
-        return;
+pub fn refuse(refusal: Refusal, patience: Duration) {
+    if !stdin_is_terminal() {
+        let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+        answer(refusal, stdin.as_fd(), stdout.as_fd(), patience);
     }
+}
+
+fn answer(mut refusal: Refusal, stdin: BorrowedFd<'_>, stdout: BorrowedFd<'_>, patience: Duration) {
     let end = Instant::now() + patience;
-    let mut mode = Mode::of(stdin.as_fd());
+    let mut mode = Mode::of(stdin);
     let mut buffer = vec![0; READ_BYTES];
-    while !refusal.is_done() && is_ready(stdin.as_fd(), PollFlags::IN, end) {
-        let answers = match fd::read(stdin.as_fd(), &mut mode, &mut buffer) {
+    while !refusal.is_done() && is_ready(stdin, PollFlags::IN, end) {
+        let answers = match fd::read(stdin, &mut mode, &mut buffer) {
             Ok(0) => refusal.finish(),
             Ok(read) => refusal.feed(&buffer[..read]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             Err(_) => return,
         };
-        if !write_all(stdout.as_fd(), &answers, end) {
+        if !write_all(stdout, &answers, end) {
             return;
         }
     }
@@ -70,5 +73,47 @@ fn is_ready(fd: BorrowedFd<'_>, what: PollFlags, end: Instant) -> bool {
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write, pipe};
+
+    const REQUEST: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"server/discover\"}\n";
+
+    /// Neither a host that says nothing more nor one that reads nothing keeps the process.
+    #[test]
+    fn it_ends_whatever_the_host_does() {
+        let refusal = || Refusal::new("X is required".to_owned(), 1 << 20);
+        let patience = Duration::from_millis(20);
+        let ((stdin, mut host), (mut reader, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        host.write_all(REQUEST).unwrap();
+        answer(refusal(), stdin.as_fd(), stdout.as_fd(), patience);
+        drop(stdout);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text.matches("X is required").count(), 1, "{text}");
+        let (_unread, stdout) = pipe().unwrap();
+        let (stdin, mut host) = pipe().unwrap();
+        let many = REQUEST.repeat(900);
+        host.write_all(&many).unwrap();
+        answer(refusal(), stdin.as_fd(), stdout.as_fd(), patience);
+    }
+
+    #[test]
+    fn a_host_that_has_gone_is_no_failure() {
+        let ((stdin, mut host), (reader, stdout)) = (pipe().unwrap(), pipe().unwrap());
+        drop(reader);
+        host.write_all(REQUEST).unwrap();
+        let refusal = Refusal::new("X".to_owned(), 100);
+        answer(
+            refusal,
+            stdin.as_fd(),
+            stdout.as_fd(),
+            Duration::from_secs(60),
+        );
     }
 }

@@ -44,6 +44,29 @@ fn absolute(variable: &str) -> Option<PathBuf> {
 
 /// Reads the file; `Ok(None)` where there is none. The error says what is wrong and how to fix it.
 pub(super) fn read(path: &Path) -> Result<Option<Found>, String> {
+    let Some((text, warning)) = read_text(path)? else {
+        return Ok(None);
+    };
+    let file = SettingsFile::parse(&text)?;
+    let mut warnings: Vec<String> = warning.into_iter().collect();
+    if !file.foreign().is_empty() {
+        let names = file.foreign().join(", ");
+        let names = crate::log::printable(&names, 200);
+        warnings.push(format!(
+            "the settings file {} holds {names}: only AEROSTACK_* settings count there",
+            path.display()
+        ));
+    }
+    Ok(Some(Found { file, warnings }))
+}
+
+/// The text of a settings file that can be trusted; `Ok(None)` where there is none.
+pub fn settings_file_content(path: &Path) -> Result<Option<String>, String> {
+    Ok(read_text(path)?.map(|(text, _)| text))
+}
+
+/// The text, and what is odd about the file.
+fn read_text(path: &Path) -> Result<Option<(String, Option<String>)>, String> {
     // Without O_NONBLOCK the opening of a pipe waits for its writer, for ever.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty()) {
@@ -60,20 +83,10 @@ pub(super) fn read(path: &Path) -> Result<Option<Found>, String> {
     file.take(max as u64 + 1)
         .read_to_string(&mut text)
         .map_err(|error| format!("can not be read: {error}"))?;
-    if text.len() > max {
-        return Err(format!("is longer than {} KiB", max >> 10));
+    match text.len() > max {
+        true => Err(format!("is longer than {} KiB", max >> 10)),
+        false => Ok(Some((text, warning))),
     }
-    let file = SettingsFile::parse(&text)?;
-    let mut warnings: Vec<String> = warning.into_iter().collect();
-    if !file.foreign().is_empty() {
-        let names = file.foreign().join(", ");
-        let names = crate::log::printable(&names, 200);
-        warnings.push(format!(
-            "the settings file {} holds {names}: only AEROSTACK_* settings count there",
-            path.display()
-        ));
-    }
-    Ok(Some(Found { file, warnings }))
 }
 
 /// Only the user or root can have written it; who else can read it is refused in a home, where it is
