@@ -34,6 +34,9 @@ const GATHER: Duration = Duration::from_millis(40);
 const EVERY: Duration = Duration::from_secs(5);
 /// Decided approvals shown.
 const DECIDED_MAX: usize = 100;
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 /// Characters shown of an outcome.
 const OUTCOME_MAX: usize = 2000;
 /// What the page may load: itself.
@@ -46,20 +49,27 @@ pub fn routes(workspace: &Arc<Workspace>) -> Router<Arc<Workspace>> {
     Router::new()
         .route(
             "/",
-            get(async || file("text/html; charset=utf-8", include_str!("page/index.html"))),
+            get(async || file(HTML, include_str!("page/index.html"))),
         )
         .route(
             "/app.js",
-            get(async || {
-                file(
-                    "text/javascript; charset=utf-8",
-                    include_str!("page/app.js"),
-                )
-            }),
+            get(async || file(SCRIPT, include_str!("page/app.js"))),
+        )
+        .route(
+            "/cards.js",
+            get(async || file(SCRIPT, include_str!("page/cards.js"))),
+        )
+        .route(
+            "/steady.js",
+            get(async || file(SCRIPT, include_str!("page/steady.js"))),
+        )
+        .route(
+            "/words.js",
+            get(async || file(SCRIPT, include_str!("page/words.js"))),
         )
         .route(
             "/style.css",
-            get(async || file("text/css; charset=utf-8", include_str!("page/style.css"))),
+            get(async || file(STYLE, include_str!("page/style.css"))),
         )
         .route("/api/login", post(login))
         .route("/api/logout", post(logout))
@@ -85,7 +95,7 @@ fn file(content_type: &str, text: &'static str) -> Response {
 async fn check(State(w): Shared, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let path = request.uri().path();
-    let public = matches!(path, "/" | "/app.js" | "/style.css" | "/api/login");
+    let public = !path.starts_with("/api/") || path == "/api/login";
     let refusal = guard::check_origin(&w, headers).err().or_else(|| {
         let foreign = headers
             .get("sec-fetch-site")

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
 use serde_json::{Value, json};
@@ -15,8 +16,57 @@ pub(crate) struct Browser {
     profile: std::path::PathBuf,
 }
 
+/// A clock that stands still until it is turned; what is due then is done.
+const CLOCK: &str = "
+    globalThis.aerostackClock = {
+      at: 0, due: [],
+      now() { return this.at; },
+      after(ms, act) { this.due.push({ at: this.at + ms, act }); },
+      turn(ms) {
+        const end = this.at + ms;
+        for (;;) {
+          this.due.sort((a, b) => a.at - b.at);
+          if (!this.due.length || this.due[0].at > end) break;
+          const next = this.due.shift();
+          this.at = Math.max(this.at, next.at);
+          next.act();
+        }
+        this.at = end;
+      },
+    };";
+
 impl Browser {
+    /// A browser where one is demanded (AEROSTACK_BROWSER_TEST=1), and then its absence is a failure.
+    pub(crate) fn demanded() -> Option<Self> {
+        let demanded = std::env::var("AEROSTACK_BROWSER_TEST").as_deref() == Ok("1");
+        demanded.then(Self::start)
+    }
+
+    /// The same with a clock in its pages that only the test turns, and with notifications that are noted.
+    pub(crate) fn with_clock() -> Option<Self> {
+        let browser = Self::demanded()?;
+        let noted = "
+            globalThis.noted = [];
+            globalThis.Notification = class {
+              static permission = 'granted';
+              static requestPermission() { return Promise.resolve('granted'); }
+              constructor(title, options) { noted.push([title, options.body]); }
+            };";
+        browser.cdp(
+            "Page.addScriptToEvaluateOnNewDocument",
+            json!({ "source": format!("{CLOCK}{noted}") }),
+        );
+        Some(browser)
+    }
+
+    /// Turns the page's clock.
+    pub(crate) fn turn(&self, ms: u32) {
+        self.run(&format!("aerostackClock.turn({ms})"));
+    }
+
     pub(crate) fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let missing = "chromedriver is missing: install the packages chromium and chromium-driver";
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -34,7 +84,7 @@ impl Browser {
             .find_map(said)
             .expect("chromedriver says its port");
         let profile =
-            std::env::temp_dir().join(format!("aerostack-browser-{}", std::process::id()));
+            std::env::temp_dir().join(format!("aerostack-browser-{}-{count}", std::process::id()));
         let args = [
             "--headless",
             "--no-sandbox",
@@ -130,6 +180,60 @@ impl Browser {
         );
     }
 
+    /// Commands of Chromium's own protocol.
+    pub(crate) fn cdp(&self, cmd: &str, params: Value) -> Value {
+        self.command("goog/cdp/execute", &json!({ "cmd": cmd, "params": params }))
+    }
+
+    /// The middle of an element, where it is on the screen; it is not scrolled.
+    pub(crate) fn middle(&self, selector: &str) -> (i64, i64) {
+        self.element(selector);
+        let script = format!(
+            "const b = document.querySelector({}).getBoundingClientRect();
+             return [Math.round(b.left + b.width / 2), Math.round(b.top + b.height / 2)];",
+            json!(selector)
+        );
+        let at = self.run(&script);
+        (
+            at[0].as_i64().expect("a number"),
+            at[1].as_i64().expect("a number"),
+        )
+    }
+
+    fn mouse(&self, actions: Value) {
+        let mouse = json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" },
+            "actions": actions });
+        self.command("actions", &json!({ "actions": [mouse] }));
+    }
+
+    /// Moves the pointer, and does nothing.
+    pub(crate) fn point(&self, (x, y): (i64, i64)) {
+        self.mouse(json!([{ "type": "pointerMove", "duration": 0, "x": x, "y": y }]));
+    }
+
+    /// Clicks where the pointer is.
+    pub(crate) fn click_there(&self) {
+        self.mouse(
+            json!([{ "type": "pointerDown", "button": 0 }, { "type": "pointerUp", "button": 0 }]),
+        );
+    }
+
+    /// Presses the button where the pointer is, or lets it go.
+    pub(crate) fn button(&self, down: bool) {
+        let kind = if down { "pointerDown" } else { "pointerUp" };
+        self.mouse(json!([{ "type": kind, "button": 0 }]));
+    }
+
+    /// Presses and releases keys, one after the other. Enter and Escape by their WebDriver code points.
+    pub(crate) fn keys(&self, keys: &str) {
+        let each = keys.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() }))
+        });
+        let keyboard =
+            json!({ "type": "key", "id": "keyboard", "actions": each.collect::<Vec<_>>() });
+        self.command("actions", &json!({ "actions": [keyboard] }));
+    }
+
     pub(crate) fn fill(&self, selector: &str, text: &str) {
         let element = self.element(selector);
         self.command(&format!("element/{element}/clear"), &json!({}));
@@ -139,20 +243,22 @@ impl Browser {
         );
     }
 
-    /// Saves the whole page as it looks at that width, light or dark.
-    pub(crate) fn picture(&self, file: &std::path::Path, width: u32, scheme: &str) {
-        let cdp = |cmd: &str, params: Value| {
-            self.command("goog/cdp/execute", &json!({ "cmd": cmd, "params": params }))
-        };
+    /// Makes the window that wide, and light or dark.
+    pub(crate) fn look(&self, width: u32, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        cdp(
+        self.cdp(
             "Emulation.setEmulatedMedia",
             json!({ "features": features }),
         );
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
-        cdp("Emulation.setDeviceMetricsOverride", size);
-        let shot = cdp(
+        self.cdp("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Saves the whole page as it looks at that width, light or dark.
+    pub(crate) fn picture(&self, file: &std::path::Path, width: u32, scheme: &str) {
+        self.look(width, scheme);
+        let shot = self.cdp(
             "Page.captureScreenshot",
             json!({ "captureBeyondViewport": true }),
         );

@@ -1,43 +1,31 @@
-//! The dashboard in a real browser.
-//!
-//! `AEROSTACK_BROWSER_TEST=1 cargo test -p aerostack-workspace --test browser -- --ignored`, with the packages
-//! chromium and chromium-driver. `AEROSTACK_SCREENSHOTS=DIR` keeps pictures.
-
-#[path = "support/browser.rs"]
-mod browser;
-mod support;
+//! The story of a day: log in, agents, decisions, chat; and the demo as a person sees it.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use browser::Browser;
-use serde_json::{Value, json};
-use support::{Session, Workspace};
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::people::{agent, ask, ask_guardian, log_in, until_decided};
+use crate::support::{Session, Workspace};
 
 #[test]
-#[ignore = "needs chromium and chromedriver: run with --ignored (CI sets AEROSTACK_BROWSER_TEST=1)"]
-fn a_person_decides_in_the_dashboard() {
-    story();
-}
-
-/// With AEROSTACK_BROWSER_TEST=1 the story is part of the plain run, and a missing browser is a failure.
-#[test]
-fn the_browser_test_runs_where_it_is_demanded() {
-    if std::env::var("AEROSTACK_BROWSER_TEST").as_deref() == Ok("1") {
-        story();
-        demo();
+fn the_demo_waits_for_a_click() {
+    if let Some(browser) = Browser::demanded() {
+        demo(&browser);
     }
 }
 
 #[test]
-#[ignore = "needs chromium, chromedriver and the gateway: run with --ignored (CI sets AEROSTACK_BROWSER_TEST=1)"]
-fn the_demo_waits_for_a_click() {
-    demo();
+fn a_person_decides_in_the_dashboard() {
+    if let Some(browser) = Browser::with_clock() {
+        story(&browser);
+    }
 }
 
 /// `scripts/demo` as a person sees it: the gateway's call waits until Approve is clicked in the browser.
-fn demo() {
+fn demo(browser: &Browser) {
     let program = Path::new(env!("CARGO_BIN_EXE_aerostack-demo"));
     let gateway = program.with_file_name("aerostack-gateway");
     assert!(gateway.exists(), "build the gateway first: cargo build");
@@ -58,7 +46,6 @@ fn demo() {
     };
     let url = after("Open ");
     let token = after("log in with the token ");
-    let browser = Browser::start();
     browser.go(&url);
     browser.until("document.body.dataset.view === 'login'");
     browser.fill("#token", &token);
@@ -66,38 +53,40 @@ fn demo() {
     browser.until("document.querySelector('#bridges .bridge.on')");
     let approval = url.rsplit('#').next().expect("an approval is named");
     browser.until(&format!("document.getElementById('{approval}')"));
+    // It deletes: the click is followed by a held button.
+    let steady = format!("#{approval}:not(.moved)");
+    browser.until(&format!("document.querySelector('{steady}')"));
     browser.click(&format!("#{approval} .approve"));
+    browser.until(&format!(
+        "document.querySelector('{steady}[data-step=confirm]')"
+    ));
+    browser.point(browser.middle(&format!("#{approval} .sure")));
+    browser.button(true);
     assert!(after("Approved. The call ran, once: ").contains("acme/site"));
-    browser.until("document.querySelector('#bridges .badge')?.textContent === 'offline' || document.querySelector('.live.off')");
+    browser.button(false);
+    browser.until(
+        "document.querySelector('#offline-list .bridge') || document.querySelector('.live.off')",
+    );
     assert!(demo.wait().expect("it ends").success());
 }
 
-fn story() {
+fn story(browser: &Browser) {
     let workspace = Workspace::start(&[]);
     let session = workspace.session("2025-11-25");
-    let browser = Browser::start();
-    log_in(&workspace, &browser);
-    presence(&session, &browser);
-    approvals(&session, &browser);
-    guardian(&session, &browser);
-    chat(&session, &browser);
-    pictures(&session, &browser);
-    browser.click("#logout");
-    browser.until("document.body.dataset.view === 'login'");
-}
-
-fn log_in(workspace: &Workspace, browser: &Browser) {
     browser.go(workspace.text("dashboard_url"));
     browser.until("document.body.dataset.view === 'login'");
     browser.fill("#token", "mwt_wrong");
     browser.click("#login-form button");
     browser
         .until("document.querySelector('#login-error').textContent.includes('not the workspace')");
-    browser.fill("#token", workspace.token());
-    browser.click("#login-form button");
-    browser.until("document.body.dataset.view === 'board'");
+    log_in(&workspace, browser);
     let cookie = browser.run("return document.cookie");
     assert_eq!(cookie, "", "the cookie is HttpOnly");
+    presence(&session, browser);
+    approvals(&session, browser);
+    chat(&session, browser);
+    browser.click("#logout");
+    browser.until("document.body.dataset.view === 'login'");
 }
 
 fn presence(session: &Session<'_>, browser: &Browser) {
@@ -106,29 +95,36 @@ fn presence(session: &Session<'_>, browser: &Browser) {
     browser
         .until("document.querySelector('#bridges .bridge.on')?.innerText.includes('Claude Code')");
     session.heartbeat("bridge-a", "one", "offline");
-    browser.until("document.querySelector('#bridges .badge')?.textContent === 'offline'");
+    browser.until("document.querySelector('#offline-list .badge')?.textContent === 'offline'");
     session.heartbeat("bridge-a", "two", "online");
     browser.until("document.querySelectorAll('#bridges .bridge.on').length === 1");
 }
 
 fn approvals(session: &Session<'_>, browser: &Browser) {
-    let ask = |repo: &str| {
-        let data = session.gated("github__delete_repo", json!({ "repo": repo }));
-        let id = data["approval_id"].as_str().expect("an id").to_owned();
-        browser.until(&format!("document.getElementById('{id}')"));
-        id
-    };
     let status = |id: &str| {
         session.request("aerostack/approvals/get", json!({ "approval_id": id }))["result"].clone()
     };
-
-    let first = ask("acme/old-prototype");
+    let delete = |repo: &str| {
+        ask(
+            session,
+            browser,
+            "github__delete_repo",
+            json!({ "repo": repo }),
+        )
+    };
+    let approve = |id: &str| {
+        browser.turn(600);
+        browser.click(&format!("#{id} .approve"));
+        browser.turn(600);
+        browser.fill(&format!("#{id} .typed"), "approve\u{e007}");
+    };
+    let first = delete("acme/old-prototype");
     browser.until(&format!(
         "document.querySelector('#{first} .arguments').textContent.includes('old-prototype')"
     ));
     browser.until("document.title.startsWith('(1)')");
-    browser.click(&format!("#{first} .approve"));
-    browser.until(&format!("!document.getElementById('{first}')"));
+    approve(&first);
+    until_decided(browser, &first);
     assert_eq!(status(&first)["status"], "approved");
     let answer = session.retry(
         "github__delete_repo",
@@ -137,7 +133,8 @@ fn approvals(session: &Session<'_>, browser: &Browser) {
     );
     assert!(answer["result"]["isError"].is_null(), "{answer}");
 
-    let second = ask("acme/website");
+    let second = delete("acme/website");
+    browser.turn(600);
     browser.fill(
         &format!("#{second} .note"),
         "This one is live. Archive it instead.",
@@ -149,19 +146,20 @@ fn approvals(session: &Session<'_>, browser: &Browser) {
     assert_eq!(rejected["note"], "This one is live. Archive it instead.");
     assert_eq!(rejected["decided_by"], "dashboard");
 
-    let third = ask("acme/wbesite-copy");
+    let third = delete("acme/wbesite-copy");
+    browser.turn(600);
     browser.click(&format!("#{third} .edit"));
     browser.fill(&format!("#{third} .editor"), "{\"repo\": ");
-    browser.click(&format!("#{third} .approve"));
+    approve(&third);
     browser.until(&format!(
-        "document.querySelector('#{third} .error').textContent.includes('not valid')"
+        "document.querySelector('#{third} .state').textContent.includes('not valid')"
     ));
     browser.fill(
         &format!("#{third} .editor"),
         "{\"repo\": \"acme/website-copy\", \"n\": 1E400}",
     );
-    browser.click(&format!("#{third} .approve"));
-    browser.until(&format!("!document.getElementById('{third}')"));
+    approve(&third);
+    until_decided(browser, &third);
     let text = session.post(&get(&third)).body;
     let edited = r#""arguments":{"repo": "acme/website-copy", "n": 1E400}"#;
     assert!(text.contains(edited), "{text}");
@@ -171,36 +169,6 @@ fn get(id: &str) -> String {
     let params = json!({ "approval_id": id });
     json!({ "jsonrpc": "2.0", "id": 5, "method": "aerostack/approvals/get", "params": params })
         .to_string()
-}
-
-fn ask_guardian(session: &Session<'_>, category: &str, action: &str, risk: &str) -> String {
-    let answer = session.request("aerostack/guardian/request", json!({ "category": category, "action": action,
-        "risk": risk, "cwd": "/home/dev/shop", "details": "Asked by the agent before it goes on.", "bridge_id": "bridge-a" }));
-    assert_eq!(answer["error"]["code"], -32050, "{answer}");
-    answer["error"]["data"]["approval_id"]
-        .as_str()
-        .expect("an id")
-        .to_owned()
-}
-
-fn guardian(session: &Session<'_>, browser: &Browser) {
-    let push = ask_guardian(session, "git_push", "git push --force origin main", "high");
-    let wipe = ask_guardian(session, "file_delete", "rm -rf build/", "low");
-    browser.until("document.querySelectorAll('#guardian .card').length === 2");
-    browser.until("document.querySelector('#guardian .group').textContent === 'Delete files'");
-    browser.click(&format!("#{wipe} .approve"));
-    browser.until(&format!("!document.getElementById('{wipe}')"));
-    browser.fill(&format!("#{push} .note"), "Open a pull request.");
-    browser.click(&format!("#{push} .reject"));
-    browser.until("document.querySelector('#guardian-section').hidden");
-    let status = |id: &str| {
-        session.request("aerostack/approvals/get", json!({ "approval_id": id }))["result"]["status"]
-            .clone()
-    };
-    assert_eq!(
-        (status(&wipe), status(&push)),
-        (json!("approved"), json!("rejected"))
-    );
 }
 
 fn chat(session: &Session<'_>, browser: &Browser) {
@@ -225,43 +193,82 @@ fn chat(session: &Session<'_>, browser: &Browser) {
     );
 }
 
-fn pictures(session: &Session<'_>, browser: &Browser) {
+/// Pictures of every state, for a person's eyes: AEROSTACK_SCREENSHOTS=DIR.
+#[test]
+fn pictures_are_taken_where_they_are_wanted() {
     let Ok(dir) = std::env::var("AEROSTACK_SCREENSHOTS") else {
+        return;
+    };
+    let Some(browser) = Browser::with_clock() else {
         return;
     };
     let dir = std::path::PathBuf::from(dir);
     std::fs::create_dir_all(&dir).expect("a directory for pictures");
-    session.gated("files__delete", json!({ "path": "config/app.toml" }));
-    session.gated("github__delete_repo", json!({ "repo": "acme/old-prototype", "options": { "force": true, "keep": [1.0, 12_345] } }));
-    ask_guardian(
-        session,
-        "deploy",
-        "kubectl apply -f deploy/production.yaml",
-        "critical",
+    let take = |name: &str| {
+        for (width, scheme) in [
+            (1280, "light"),
+            (1280, "dark"),
+            (390, "light"),
+            (390, "dark"),
+        ] {
+            let file = dir.join(format!("{name}-{width}-{scheme}.png"));
+            browser.picture(&file, width, scheme);
+        }
+        browser.look(1280, "light");
+        browser.until("innerWidth === 1280");
+        browser.turn(700);
+    };
+    let workspace = Workspace::start(&["--gate", "*"]);
+    log_in(&workspace, &browser);
+    take("empty");
+    let session = agent(&workspace, "one");
+    let issue = json!({ "repo": "acme/website", "title": "The logo is too small" });
+    let first = ask(&session, &browser, "github__create_issue", issue.clone());
+    ask(
+        &session,
+        &browser,
+        "files__write",
+        json!({ "path": "config/app.toml", "text": "name = \"shop\"\ndebug = true\nport = 8080\n" }),
     );
-    ask_guardian(
-        session,
-        "database",
-        "psql -c \"UPDATE users SET plan = 'free'\"",
-        "high",
+    let wipe = ask_guardian(
+        &session,
+        &browser,
+        "shell_destructive",
+        "rm -rf ./build ./dist && npm run build",
     );
-    browser.until("document.querySelectorAll('.board .card').length === 4");
-    for (width, scheme) in [
-        (1280, "light"),
-        (1280, "dark"),
-        (390, "light"),
-        (390, "dark"),
-    ] {
-        browser.picture(
-            &dir.join(format!("dashboard-{width}-{scheme}.png")),
-            width,
-            scheme,
-        );
-        let wide = browser.run("return document.documentElement.scrollWidth > innerWidth");
-        assert_eq!(
-            wide,
-            Value::Bool(false),
-            "the page scrolls sideways at {width} px"
-        );
-    }
+    ask(
+        &session,
+        &browser,
+        "demo__raw",
+        json!({ "path": "src/main.rs", "edits": [{ "oldText": "let limit = 10;", "newText": "let limit = 100;" }] }),
+    );
+    browser.turn(700);
+    take("waiting");
+    browser.click(&format!("#{first} .while"));
+    browser.turn(700);
+    browser.click(&format!("#{first} .sure"));
+    until_decided(&browser, &first);
+    session.retry("github__create_issue", issue, &first);
+    session.request(
+        "aerostack/chat/send",
+        json!({ "text": "Two of three repositories are cleaned up.", "bridge_id": "bridge-a" }),
+    );
+    workspace.admin(
+        "POST",
+        "/chat",
+        &json!({ "text": "Go on with the third, please." }),
+    );
+    browser.click(&format!("#{wipe} .approve"));
+    browser.turn(700);
+    browser.until(&format!(
+        "document.querySelector('#{first} .done').innerText.includes('executed')"
+    ));
+    take("decided");
+    session.heartbeat("bridge-a", "one", "offline");
+    browser.until("document.querySelector('.card.gone')");
+    browser.run("document.querySelectorAll('#decided details, #offline').forEach((d) => { d.open = true; })");
+    take("gone");
+    drop(workspace);
+    browser.until("document.body.dataset.live === 'off'");
+    take("stopped");
 }
