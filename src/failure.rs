@@ -66,8 +66,10 @@ pub enum Failure {
     TooLarge(usize),
     /// No answer within the time set, in seconds.
     TimedOut(u64),
-    /// The gateway ends (stdin closed or SIGTERM).
+    /// The gateway ends (stdin closed, or a signal).
     Ending,
+    /// The same, before the request had left.
+    Unsent,
     /// The session was lost and a new one could not be opened; the words are of that failure.
     SessionLost(String),
     /// More streams are open than the limit allows.
@@ -101,7 +103,8 @@ impl Failure {
             | Failure::BotProtection { .. }
             | Failure::OldTransport { .. }
             | Failure::SessionLost(_)
-            | Failure::TooManyStreams(_) => Executed::No,
+            | Failure::TooManyStreams(_)
+            | Failure::Unsent => Executed::No,
             Failure::Lost(close) if !close.sent => Executed::No,
             Failure::Status(refusal) => match refusal.status {
                 408 => Executed::Unknown,
@@ -139,6 +142,7 @@ impl Failure {
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
+            | Failure::Unsent
             | Failure::SessionLost(_)
             | Failure::TooManyStreams(_)
             | Failure::SubscriptionEnded
@@ -161,6 +165,7 @@ impl Failure {
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
+            | Failure::Unsent
             | Failure::SessionLost(_)
             | Failure::TooManyStreams(_)
             | Failure::SubscriptionEnded
@@ -206,7 +211,7 @@ impl fmt::Display for Failure {
             Failure::WrongId => out.write_str("answer with another id"),
             Failure::TooLarge(limit) => write!(out, "more than {limit} bytes"),
             Failure::TimedOut(seconds) => write!(out, "timed out after {seconds} s"),
-            Failure::Ending => out.write_str("the gateway ends"),
+            Failure::Ending | Failure::Unsent => out.write_str("the gateway ends"),
             Failure::SessionLost(_) => out.write_str("session lost"),
             Failure::TooManyStreams(limit) => write!(out, "more than {limit} streams"),
             Failure::SubscriptionEnded => out.write_str("subscription ended"),
@@ -231,6 +236,7 @@ impl std::error::Error for Failure {
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
+            | Failure::Unsent
             | Failure::SessionLost(_)
             | Failure::TooManyStreams(_)
             | Failure::SubscriptionEnded => None,

@@ -16,11 +16,11 @@ const CRATES: usize = 45;
 
 /// The organs of `bridge`, each with the names of siblings that it may use. They own state; they
 /// send nothing and never call each other.
-const ORGANS: [(&str, &[&str]); 13] = [
+const ORGANS: [(&str, &[&str]); 14] = [
     ("approval", &["timer::TimerId"]),
     ("background", &[]),
     ("batch", &[]),
-    ("call", &["timer::TimerId"]),
+    ("call", &["progress::Progress", "timer::TimerId"]),
     ("chat", &[]),
     // The one organ with a chapter of its own: what tools/list teaches.
     (
@@ -29,6 +29,7 @@ const ORGANS: [(&str, &[&str]); 13] = [
     ),
     ("ids", &[]),
     ("pool", &["task::Lane"]),
+    ("progress", &[]),
     ("random", &[]),
     ("session", &["timer::TimerId"]),
     ("task", &["session::Left", "timer::TimerId"]),

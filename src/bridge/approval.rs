@@ -13,6 +13,9 @@
 //!   turn a call into one of another tool.
 //! - A retry leaves once, unless the workspace promised at most one execution for each approval; no
 //!   other call leaves under the same approval.
+//! - A consent belongs to the request it was asked for: the same method and the same bytes of every
+//!   member of its params but `_meta`. A workspace that names an approval of one request for another
+//!   gets no use of it, whatever else it promises.
 //! - A detached approval executes nothing until the host repeats the same call, byte for byte.
 //! - Messages, sockets, polls and detached approvals are bounded; a flood costs time, not memory.
 //! - Reviewer's text reaches logs only without control characters, and the agent only as text.
@@ -20,11 +23,12 @@
 use super::ids::{CallId, Era, WatchId};
 use super::timer::TimerId;
 use crate::proto::aerostack::ApprovalState;
+use crate::proto::identity::Identity;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-/// How many used approvals are remembered.
-const SPENT_MAX: usize = 1_024;
+/// How many approvals are remembered beyond their wait.
+const KNOWN_MAX: usize = 1_024;
 
 /// Where an approval stands.
 #[derive(Debug)]
@@ -43,8 +47,8 @@ pub(super) struct Approval {
     pub(super) id: Box<str>,
     /// The request in words.
     pub(super) label: String,
-    /// What a repeated call must match, byte for byte.
-    pub(super) signature: Box<str>,
+    /// The request it was asked for.
+    pub(super) identity: Identity,
     pub(super) era: Era,
     /// `_meta` for our own requests about it (modern era), raw JSON.
     pub(super) meta: Option<String>,
@@ -58,19 +62,38 @@ pub(super) struct Approval {
     /// Its own time, its grace, or its time as a detached one.
     pub(super) deadline: Option<TimerId>,
     pub(super) progress_timer: Option<TimerId>,
-    pub(super) progress: u64,
 }
 
 /// All approvals, by the watch that looks after each.
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
     approvals: BTreeMap<WatchId, Approval>,
-    /// Under these a request has left: without `at_most_once` no other may.
-    spent: VecDeque<Box<str>>,
+    /// What each was asked for, the latest last.
+    known: VecDeque<Known>,
+}
+
+/// An approval that was named by the workspace once.
+#[derive(Debug)]
+struct Known {
+    id: Box<str>,
+    identity: Identity,
+    /// A request has left under it, or a local operation was allowed: without `at_most_once` no
+    /// other may.
+    spent: bool,
 }
 
 impl Approvals {
     pub(super) fn insert(&mut self, watch: WatchId, approval: Approval) {
+        if self.owner(&approval.id).is_none() {
+            self.known.push_back(Known {
+                id: approval.id.clone(),
+                identity: approval.identity,
+                spent: false,
+            });
+            if self.known.len() > KNOWN_MAX {
+                self.known.pop_front();
+            }
+        }
         self.approvals.insert(watch, approval);
     }
 
@@ -94,10 +117,19 @@ impl Approvals {
             .map(|(watch, _)| *watch)
     }
 
-    /// A detached approval that waits for exactly this call.
-    pub(super) fn detached(&self, signature: &str) -> Option<WatchId> {
-        let fits =
-            |approval: &Approval| approval.calls.is_empty() && &*approval.signature == signature;
+    /// The request that the approval with this id was asked for.
+    pub(super) fn owner(&self, id: &str) -> Option<Identity> {
+        let known = self.known.iter().find(|known| &*known.id == id);
+        // One that is waited for is never forgotten.
+        known.map(|known| known.identity).or_else(|| {
+            let watch = self.by_id(id)?;
+            self.get(watch).map(|approval| approval.identity)
+        })
+    }
+
+    /// A detached approval that was asked for exactly this request.
+    pub(super) fn detached(&self, identity: Identity) -> Option<WatchId> {
+        let fits = |approval: &Approval| approval.calls.is_empty() && approval.identity == identity;
         self.approvals
             .iter()
             .find(|(_, approval)| fits(approval))
@@ -112,21 +144,30 @@ impl Approvals {
     }
 
     /// A request leaves under this approval.
-    pub(super) fn spend(&mut self, id: &str) {
-        self.restore(id);
-        self.spent.push_back(id.into());
-        if self.spent.len() > SPENT_MAX {
-            self.spent.pop_front();
+    pub(super) fn spend(&mut self, id: &str, identity: Identity) {
+        self.known.retain(|known| &*known.id != id);
+        self.known.push_back(Known {
+            id: id.into(),
+            identity,
+            spent: true,
+        });
+        if self.known.len() > KNOWN_MAX {
+            self.known.pop_front();
         }
     }
 
     /// It is proved that it was not executed.
     pub(super) fn restore(&mut self, id: &str) {
-        self.spent.retain(|spent| &**spent != id);
+        let found = self.known.iter_mut().find(|known| &*known.id == id);
+        if let Some(known) = found {
+            known.spent = false;
+        }
     }
 
     pub(super) fn is_spent(&self, id: &str) -> bool {
-        self.spent.iter().any(|spent| &**spent == id)
+        self.known
+            .iter()
+            .any(|known| known.spent && &*known.id == id)
     }
 
     pub(super) fn ids(&self) -> Vec<WatchId> {

@@ -8,8 +8,8 @@ use super::{Bridge, Timer};
 use crate::log::{Level, printable};
 use crate::proto::aerostack::{ApprovalNeeded, approval_params};
 use crate::proto::endpoint::{Endpoint, EndpointError};
-use crate::proto::jsonrpc::{self, Message, Meta, Params, Parsed};
-use serde_json::value::RawValue;
+use crate::proto::identity::Identity;
+use crate::proto::jsonrpc::{self, Message, Parsed};
 use std::time::Duration;
 
 /// How often in a row a request may be told to wait for yet another approval.
@@ -23,7 +23,11 @@ impl Bridge {
         let Ok(Parsed::One(message)) = jsonrpc::parse(answer) else {
             return false;
         };
-        let Some(needed) = message.error.and_then(ApprovalNeeded::of_error) else {
+        let secrets = &self.secrets;
+        let needed = message
+            .error
+            .and_then(|raw| ApprovalNeeded::of_error(raw, secrets));
+        let Some(needed) = needed else {
             self.log(Level::Warn, || {
                 "an approval without a usable id was passed on as an error".to_owned()
             });
@@ -43,9 +47,19 @@ impl Bridge {
         if call.approved.as_deref() == Some(&*needed.approval_id) {
             return self.approval_again(id);
         }
-        // Another call has used it: what it allowed would run twice.
-        let spent = call.is_hosts() && self.approvals.is_spent(&needed.approval_id);
-        if spent && !self.workspace.at_most_once {
+        let Some(identity) = identity_of(&call.message) else {
+            return false;
+        };
+        // What a person allows is one request; the workspace's word does not make it another's.
+        let owner = self.approvals.owner(&needed.approval_id);
+        if owner.is_some_and(|owner| owner != identity) {
+            self.refuse_foreign(id);
+            return true;
+        }
+        // Another call has used it: what it allowed would run twice. What a local operation was
+        // allowed by, nobody can repeat the outcome of.
+        let repeatable = call.is_hosts() && self.workspace.at_most_once;
+        if self.approvals.is_spent(&needed.approval_id) && !repeatable {
             self.decline_used(id);
             return true;
         }
@@ -58,9 +72,19 @@ impl Bridge {
                 self.renew(watch);
                 self.attach(watch, id);
             }
-            None => self.begin_approval(id, &needed),
+            None => self.begin_approval(id, &needed, identity),
         }
         true
+    }
+
+    /// The workspace named another request's approval.
+    fn refuse_foreign(&mut self, id: CallId) {
+        let label = self.calls.get(id).map(Call::label).unwrap_or_default();
+        let words = format!(
+            "{label}: the workspace asked to wait for an approval that was asked for another request, so this one was not sent again. It was not executed"
+        );
+        self.log(Level::Warn, || words.clone());
+        self.give_up_waiting(id, &words, "mismatch");
     }
 
     /// "With the same id: wait 1, 2, 4 s and send again, then an error."
@@ -86,14 +110,14 @@ impl Bridge {
         true
     }
 
-    fn begin_approval(&mut self, id: CallId, needed: &ApprovalNeeded) {
+    fn begin_approval(&mut self, id: CallId, needed: &ApprovalNeeded, identity: Identity) {
         let Some(call) = self.calls.get(id) else {
             return;
         };
         let (label, era) = (call.label(), call.era);
-        let (signature, meta) = match jsonrpc::parse(&call.message) {
-            Ok(Parsed::One(message)) => (signature(&message), own_meta(&message, era)),
-            _ => (String::new(), None),
+        let meta = match jsonrpc::parse(&call.message) {
+            Ok(Parsed::One(message)) => own_meta(&message, era),
+            _ => None,
         };
         let url = self.approval_url(needed);
         let status_url = needed
@@ -107,7 +131,7 @@ impl Bridge {
         let approval = Approval {
             id: needed.approval_id.as_str().into(),
             label,
-            signature: signature.into(),
+            identity,
             era,
             meta,
             calls: Vec::new(),
@@ -118,7 +142,6 @@ impl Bridge {
                 .or_else(|| self.workspace.dashboard_url.clone()),
             deadline,
             progress_timer: None,
-            progress: 0,
         };
         let place = approval
             .dashboard_url
@@ -222,10 +245,8 @@ impl Bridge {
         let Some(call) = self.calls.get(id) else {
             return false;
         };
-        let Ok(Parsed::One(message)) = jsonrpc::parse(&call.message) else {
-            return false;
-        };
-        let Some(watch) = self.approvals.detached(&signature(&message)) else {
+        let identity = identity_of(&call.message);
+        let Some(watch) = identity.and_then(|identity| self.approvals.detached(identity)) else {
             return false;
         };
         let label = call.label();
@@ -357,13 +378,12 @@ impl Bridge {
             return;
         };
         let old = approval.progress_timer.take();
-        approval.progress += 1;
         let place = approval
             .dashboard_url
             .as_deref()
             .unwrap_or("open your workspace");
         let words = jsonrpc::quote(&format!("waiting for approval in the dashboard: {place}"));
-        let (calls, progress) = (approval.calls.clone(), approval.progress);
+        let calls = approval.calls.clone();
         self.disarm(old);
         let mut anybody = false;
         for id in calls {
@@ -371,11 +391,13 @@ impl Bridge {
                 Some(Asker::Guardian(host)) => *host,
                 _ => id,
             };
-            let token = self
-                .calls
-                .get(asked)
-                .and_then(|call| progress_token(&call.message));
-            let Some(token) = token else { continue };
+            let Some(call) = self.calls.get_mut(asked) else {
+                continue;
+            };
+            let Some(token) = call.progress.token().map(str::to_owned) else {
+                continue;
+            };
+            let progress = call.progress.next();
             anybody = true;
             let params = format!(
                 "{{\"progressToken\":{token},\"progress\":{progress},\"message\":{words}}}"
@@ -417,21 +439,7 @@ impl Bridge {
             let words = format!(
                 "{label}: no decision came in time; the request was withdrawn. It may still be executed if it was approved at the last moment: check before you repeat it"
             );
-            self.give_up_waiting(id, &words);
-        }
-    }
-
-    /// A request that waited for an approval ends without a decision.
-    pub(super) fn give_up_waiting(&mut self, id: CallId, words: &str) {
-        let Some(call) = self.calls.get(id) else {
-            return;
-        };
-        match call.asker {
-            Asker::Guardian(host) => {
-                self.forget_call(id);
-                self.guardian_failed(host, words);
-            }
-            _ => self.decline(id, words, "pending"),
+            self.give_up_waiting(id, &words, "pending");
         }
     }
 
@@ -449,7 +457,7 @@ impl Bridge {
                 let words = format!(
                     "{label}: the gateway ended while it waited for approval; the request was withdrawn. It may still be executed if it was approved at the last moment"
                 );
-                self.give_up_waiting(id, &words);
+                self.give_up_waiting(id, &words, "pending");
             }
         }
     }
@@ -467,27 +475,11 @@ pub(super) fn tool_text(words: &str, is_error: bool, era: Era) -> String {
     )
 }
 
-/// What makes two calls the same: method, name or URI, and the bytes of the arguments.
-fn signature(message: &Message<'_>) -> String {
-    if message.method.starts_with("aerostack/") {
-        let members = jsonrpc::members(message.params.unwrap_or("{}")).unwrap_or_default();
-        let rest = members.iter().filter(|(name, _)| name != "_meta");
-        return jsonrpc::object(rest.map(|(name, raw)| (name.as_str(), *raw)));
+fn identity_of(message: &[u8]) -> Option<Identity> {
+    match jsonrpc::parse(message) {
+        Ok(Parsed::One(message)) => Some(Identity::of(&message)),
+        _ => None,
     }
-    let params = Params::peek(message.params);
-    let raw = |member: Option<&RawValue>| member.map_or("", RawValue::get).to_owned();
-    let (name, uri, arguments) = (raw(params.name), raw(params.uri), raw(params.arguments));
-    format!("{}\n{name}\n{uri}\n{arguments}", message.method)
-}
-
-pub(super) fn progress_token(message: &[u8]) -> Option<String> {
-    let Ok(Parsed::One(message)) = jsonrpc::parse(message) else {
-        return None;
-    };
-    let token = Meta::peek(Params::peek(message.params).meta).progress_token?;
-    let raw = token.get();
-    let sound = raw.starts_with('"') || raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    sound.then(|| raw.to_owned())
 }
 
 /// `_meta` for our own requests: a modern request needs the host's metadata.

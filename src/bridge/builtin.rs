@@ -164,7 +164,8 @@ impl Bridge {
             return false;
         };
         let listed = &*call.method == "tools/list" && is_first_page(&call.message);
-        if !listed || !self.has_builtins() || !failure.is_transient() || self.ending.is_begun() {
+        let away = failure.is_transient() || matches!(failure, Failure::SessionLost(_));
+        if !listed || !self.has_builtins() || !away || self.ending.is_begun() {
             return false;
         }
         let answer = jsonrpc::result(&call.id, &only_builtins(call.era));

@@ -4,6 +4,7 @@
 //! never touches a connection: the bridge does, and notes it here.
 
 use super::ids::{BatchId, CallId, Era, TaskId, WatchId};
+use super::progress::Progress;
 use super::timer::TimerId;
 use crate::failure::{Executed, Failure};
 use std::collections::BTreeMap;
@@ -75,6 +76,8 @@ pub(super) struct Call {
     pub(super) waiting: Waiting,
     /// AEROSTACK_REQUEST_TIMEOUT, the probe's or our own requests' deadline.
     pub(super) deadline: Option<TimerId>,
+    /// What the host was told of its progress.
+    pub(super) progress: Progress,
     /// Repeats after transient failures.
     pub(super) retries: u8,
     /// Whether an attempt that was given up may have run.
@@ -123,6 +126,7 @@ impl Call {
             message,
             waiting: Waiting::Nothing,
             deadline: None,
+            progress: Progress::default(),
             retries: 0,
             ran: Executed::No,
             pauses: 0,
@@ -264,6 +268,13 @@ impl Calls {
                 .find(|(_, call)| same(call))
                 .map(|(id, _)| *id)
         })
+    }
+
+    /// The host's request that wants progress under this raw token.
+    pub(super) fn with_progress(&self, token: &str) -> Option<CallId> {
+        let wants = |call: &&Call| call.is_hosts() && call.progress.is_for(token);
+        let found = self.calls.iter().find(|(_, call)| wants(call));
+        found.map(|(id, _)| *id)
     }
 
     /// All requests, oldest first.

@@ -3,7 +3,7 @@
 
 use super::Bridge;
 use super::Timer;
-use super::approving::{progress_token, tool_text};
+use super::approving::tool_text;
 use super::background::Job;
 use super::call::Asker;
 use super::ids::{CallId, Era, WatchId};
@@ -12,6 +12,7 @@ use super::watch::Subject;
 use crate::log::Level;
 use crate::proto::aerostack::ChatMessage;
 use crate::proto::jsonrpc::{self, Parsed, quote};
+use crate::proto::object;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ struct Waiter {
     call: CallId,
     deadline: TimerId,
     progress: Option<TimerId>,
-    reports: u64,
 }
 
 /// Where the chat's calls stand.
@@ -66,7 +66,7 @@ impl Bridge {
 
     /// A call of the tool.
     pub(super) fn chat_called(&mut self, id: CallId, arguments: &str) {
-        let arguments: Arguments = match serde_json::from_str(arguments) {
+        let arguments: Arguments = match object::read(arguments) {
             Ok(arguments) => arguments,
             Err(error) => return self.tool_refuses(id, &format!("invalid arguments: {error}")),
         };
@@ -132,7 +132,7 @@ impl Bridge {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let has_token = progress_token(&call.message).is_some();
+        let has_token = call.progress.token().is_some();
         let most = if has_token {
             self.config.limits.chat_wait_max
         } else {
@@ -152,7 +152,6 @@ impl Bridge {
             call: id,
             deadline,
             progress,
-            reports: 0,
         });
         if let Some(watch) = self.chatting.watch {
             self.poll_now(watch);
@@ -169,19 +168,16 @@ impl Bridge {
             return;
         };
         let timer = self.after(self.config.limits.progress_every, Timer::ChatProgress(id));
-        let waiter = &mut self.chatting.waiters[at];
-        waiter.progress = Some(timer);
-        waiter.reports += 1;
-        let reports = waiter.reports;
-        let Some(token) = self
-            .calls
-            .get(id)
-            .and_then(|call| progress_token(&call.message))
-        else {
+        self.chatting.waiters[at].progress = Some(timer);
+        let Some(call) = self.calls.get_mut(id) else {
             return;
         };
+        let Some(token) = call.progress.token().map(str::to_owned) else {
+            return;
+        };
+        let progress = call.progress.next();
         let params = format!(
-            "{{\"progressToken\":{token},\"progress\":{reports},\"message\":\"waiting for a message from the dashboard\"}}"
+            "{{\"progressToken\":{token},\"progress\":{progress},\"message\":\"waiting for a message from the dashboard\"}}"
         );
         self.write_line(jsonrpc::notification(
             "notifications/progress",
@@ -251,12 +247,13 @@ impl Bridge {
                 self.end_chat();
                 return self.chat_failed(host, "it does not offer a chat");
             }
-            return self.chat_failed(host, &crate::log::printable(&words, 300));
+            let words = self.clean(&words, 300);
+            return self.chat_failed(host, &words);
         }
         let result = message.result.unwrap_or("{}");
         let is_list = jsonrpc::member(result, "messages").is_some();
         if is_list {
-            self.absorb(ChatMessage::list(result), true);
+            self.absorb(ChatMessage::list(result, &self.secrets), true);
             self.hand_over(host);
         } else {
             self.chat_says(host, "Sent to the dashboard.", false);
@@ -309,7 +306,8 @@ impl Bridge {
             if code == Some(-32601) {
                 return self.end_chat();
             }
-            self.absorb(ChatMessage::list(message.result.unwrap_or("{}")), true);
+            let messages = ChatMessage::list(message.result.unwrap_or("{}"), &self.secrets);
+            self.absorb(messages, true);
         }
         self.chat_poll_over();
     }
@@ -321,7 +319,7 @@ impl Bridge {
     }
 
     pub(super) fn chat_pushed(&mut self, text: &str) {
-        if let Some(message) = ChatMessage::pushed(text) {
+        if let Some(message) = ChatMessage::pushed(text, &self.secrets) {
             self.absorb(vec![message], false);
         }
     }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 impl Bridge {
     /// An approval object came, pushed or polled.
     pub(super) fn approval_heard(&mut self, watch: WatchId, raw: &str) {
-        let Some(state) = ApprovalState::parse(raw) else {
+        let Some(state) = ApprovalState::parse(raw, &self.secrets) else {
             return;
         };
         let Some(approval) = self.approvals.get_mut(watch) else {
@@ -89,7 +89,7 @@ impl Bridge {
         match &state.decision {
             Decision::Pending => {}
             Decision::Approved { params } if first || self.workspace.at_most_once => {
-                self.retry_approved(id, &approval.id, params.as_deref());
+                self.retry_approved(id, approval, params.as_deref());
             }
             Decision::Approved { .. } => self.decline_used(id),
             Decision::Executed(Outcome::Result(result)) => {
@@ -122,12 +122,12 @@ impl Bridge {
         let label = self.calls.get(id).map(Call::label).unwrap_or_default();
         let words =
             format!("{label}: this approval was used by an identical call; this one was not sent");
-        self.decline(id, &words, "approved");
+        self.give_up_waiting(id, &words, "approved");
     }
 
     /// "The original request is sent again as a new request, with
     /// `params._meta["dev.aerostack/approval_id"]` set."
-    fn retry_approved(&mut self, id: CallId, approval_id: &str, edited: Option<&str>) {
+    fn retry_approved(&mut self, id: CallId, approval: &Approval, edited: Option<&str>) {
         let new_id = self.own_id();
         let Some(call) = self.calls.get_mut(id) else {
             return;
@@ -142,7 +142,7 @@ impl Bridge {
             );
             return self.decline(id, &words, "approved");
         }
-        let value = jsonrpc::quote(approval_id);
+        let value = jsonrpc::quote(&approval.id);
         let made = jsonrpc::approved_request(&message, &new_id, (APPROVAL_META, &value), edited);
         let Some(made) = made else {
             let words = format!(
@@ -153,11 +153,27 @@ impl Bridge {
         };
         call.message = made;
         call.wire_id = Some(new_id);
-        call.approved = Some(approval_id.into());
+        call.approved = Some(approval.id.clone());
         (call.approval_repeats, call.retries) = (0, 0);
         (call.resent, call.reheaded) = (false, false);
-        self.approvals.spend(approval_id);
+        self.approvals.spend(&approval.id, approval.identity);
+        // The person has decided; from here on the time that machines may take counts again.
+        self.arm_deadline(id);
         self.launch(id);
+    }
+
+    /// A request that waits for an approval, or would have to, ends without a decision.
+    pub(super) fn give_up_waiting(&mut self, id: CallId, words: &str, status: &str) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        match call.asker {
+            Asker::Guardian(host) => {
+                self.forget_call(id);
+                self.guardian_failed(host, words);
+            }
+            _ => self.decline(id, words, status),
+        }
     }
 
     /// "For tools/call a result with `isError: true`; for other methods a JSON-RPC error."

@@ -1,6 +1,7 @@
 //! The end: answers in flight are still delivered, then everyone is told, then the process leaves.
 
-use super::call::{Asker, Call};
+use super::call::{Asker, Call, Waiting};
+use super::ids::CallId;
 use super::task::{Lane, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
@@ -66,7 +67,7 @@ impl Bridge {
         }
     }
 
-    /// SIGTERM or SIGINT; a second one ends at once.
+    /// SIGTERM, SIGINT or SIGHUP; a second one ends at once.
     pub(super) fn terminate(&mut self) {
         if std::mem::replace(&mut self.terminated, true) {
             return self.exit();
@@ -121,7 +122,7 @@ impl Bridge {
                 .get(id)
                 .is_some_and(|call| !matches!(call.asker, Asker::Nobody))
             {
-                self.conclude(id, Failure::Ending);
+                self.conclude_at_end(id);
             }
         }
         self.ending = Ending::Farewell;
@@ -144,6 +145,32 @@ impl Bridge {
         self.after(farewell, Timer::Farewell);
     }
 
+    /// A request has no answer when the end comes: it may have run only if it had left.
+    pub(super) fn conclude_at_end(&mut self, id: CallId) {
+        let left = match self.calls.get(id).map(|call| &call.waiting) {
+            Some(Waiting::Exchange(task)) => {
+                self.tasks.get(*task).is_none_or(|task| task.conn.is_some())
+            }
+            Some(Waiting::Resume(_) | Waiting::Local | Waiting::Approval(..)) => true,
+            // What an earlier attempt may have done is noted in the call.
+            Some(
+                Waiting::Nothing
+                | Waiting::Session
+                | Waiting::Retry(_)
+                | Waiting::RateLimit
+                | Waiting::Headers
+                | Waiting::Token,
+            )
+            | None => false,
+        };
+        let failure = if left {
+            Failure::Ending
+        } else {
+            Failure::Unsent
+        };
+        self.conclude(id, failure);
+    }
+
     /// The last words have been said, or have had their time.
     pub(super) fn give_session_back(&mut self) {
         for id in self.tasks.ids() {
@@ -162,7 +189,7 @@ impl Bridge {
         // What was read during the farewell, or is cut off by a second SIGTERM.
         for id in self.calls.ids() {
             if self.calls.get(id).is_some_and(Call::is_hosts) {
-                self.conclude(id, Failure::Ending);
+                self.conclude_at_end(id);
             }
         }
         for conn in self.pool.all() {

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Waiting};
 use super::ids::TaskId;
-use super::pool::{self, State};
+use super::pool::State;
 use super::task::{Lane, Purpose, Sink, Task, Tasks};
 use super::{Bridge, Output, Timer};
 use crate::failure::{Executed, Failure};
@@ -138,14 +138,16 @@ impl Bridge {
     }
 
     pub(super) fn sent(&mut self, conn: ConnId) {
-        let Some(pool::Conn {
-            state: State::Busy { task, .. },
-            ..
-        }) = self.pool.get_mut(conn)
-        else {
-            return;
+        let task = match self.pool.get_mut(conn).map(|conn| &conn.state) {
+            Some(State::Busy { task, .. }) => *task,
+            Some(State::Upgraded { watch }) => {
+                let watch = *watch;
+                return self.socket_sent(watch);
+            }
+            Some(State::Idle { .. } | State::Dialing { .. } | State::DialingFor { .. }) | None => {
+                return;
+            }
         };
-        let task = *task;
         if let Some(entry) = self.tasks.get_mut(task) {
             entry.sent = true;
             self.request_left(task);

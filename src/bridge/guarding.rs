@@ -6,7 +6,7 @@ use super::approval::Approval;
 use super::call::{Asker, Call, Waiting};
 use super::ids::{CallId, Era};
 use crate::log::printable;
-use crate::proto::aerostack::{ApprovalState, Decision, GuardianDecision, Outcome};
+use crate::proto::aerostack::{self, ApprovalState, Decision, GuardianDecision, Outcome};
 use crate::proto::jsonrpc::{self, Parsed, quote};
 
 const CATEGORIES: [&str; 6] = [
@@ -92,16 +92,17 @@ impl Bridge {
                     "this workspace does not offer approvals of local operations",
                 );
             }
-            return self.guardian_failed(host, &printable(&words, 300));
+            let words = self.clean(&words, 300);
+            return self.guardian_failed(host, &words);
         }
         let decision: GuardianDecision = message
             .result
-            .map(GuardianDecision::parse)
+            .map(|raw| GuardianDecision::parse(raw, &self.secrets))
             .unwrap_or_default();
-        let word = match decision.decision.as_str() {
-            "approved" => "approved",
-            "rejected" => "rejected",
-            _ => "undecided",
+        let word = match decision.verdict() {
+            aerostack::Verdict::Approved => "approved",
+            aerostack::Verdict::Rejected => "rejected",
+            aerostack::Verdict::Undecided => "undecided",
         };
         let (note, decided_by) = (decision.note.as_deref(), decision.decided_by.as_deref());
         self.guardian_says(
@@ -127,11 +128,11 @@ impl Bridge {
             Decision::Approved { params: None } => ("approved", state.note.clone()),
             Decision::Executed(Outcome::Result(result)) => {
                 // The workspace may record its own decision as the outcome.
-                let recorded = GuardianDecision::parse(result);
-                let decision = if recorded.decision == "approved" {
-                    "approved"
-                } else {
-                    "undecided"
+                let recorded = GuardianDecision::parse(result, &self.secrets);
+                let decision = match recorded.verdict() {
+                    aerostack::Verdict::Approved => "approved",
+                    aerostack::Verdict::Rejected => "rejected",
+                    aerostack::Verdict::Undecided => "undecided",
                 };
                 (decision, recorded.note.or(state.note.clone()))
             }
@@ -147,6 +148,9 @@ impl Bridge {
             Decision::Cancelled => ("cancelled", state.note.clone()),
             Decision::Executed(_) | Decision::Pending => ("undecided", state.note.clone()),
         };
+        if decision == "approved" {
+            self.approvals.spend(&approval.id, approval.identity);
+        }
         let (approval_id, note, decided_by) = (
             Some(&*approval.id),
             note.as_deref(),

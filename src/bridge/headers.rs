@@ -11,6 +11,7 @@ use crate::log::Level;
 use crate::proto::header::{encode_value, is_token};
 use crate::proto::http::request::{RequestHead, is_header_value};
 use crate::proto::jsonrpc::{self, Message, Meta, Params, Parsed, present};
+use crate::proto::object;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -102,7 +103,7 @@ impl ToolHeaders {
     fn learn(&mut self, tools: &[&RawValue]) -> Vec<(usize, String)> {
         let mut violations = Vec::new();
         for (at, raw) in tools.iter().enumerate() {
-            let Ok(tool) = serde_json::from_str::<Tool<'_>>(raw.get()) else {
+            let Ok(tool) = object::read::<Tool<'_>>(raw.get()) else {
                 continue;
             };
             let Some(name) = tool.name.and_then(|raw| jsonrpc::string(raw.get())) else {
@@ -350,13 +351,13 @@ impl Bridge {
 
 /// The `tools` of a result, as one raw text and one by one.
 pub(super) fn tool_list<'a>(message: &Message<'a>) -> Option<(&'a str, Vec<&'a RawValue>)> {
-    let list: ToolList<'a> = serde_json::from_str(message.result?).ok()?;
+    let list: ToolList<'a> = object::read(message.result?).ok()?;
     let tools: Vec<&'a RawValue> = serde_json::from_str(list.tools.get()).ok()?;
     Some((list.tools.get(), tools))
 }
 
 fn next_cursor(result: &str) -> Option<&str> {
-    let list: ToolList<'_> = serde_json::from_str(result).ok()?;
+    let list: ToolList<'_> = object::read(result).ok()?;
     list.next_cursor
         .map(RawValue::get)
         .filter(|raw| *raw != "null")

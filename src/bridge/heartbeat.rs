@@ -151,7 +151,7 @@ impl Bridge {
         }
         let answer: HeartbeatAnswer = message
             .result
-            .and_then(|raw| serde_json::from_str(raw).ok())
+            .map(HeartbeatAnswer::parse)
             .unwrap_or_default();
         self.presence.failures = 0;
         self.presence.interval_s = answer.interval_s.or(self.presence.interval_s);

@@ -2,9 +2,10 @@
 
 use super::call::{Asker, Call, Waiting};
 use super::ids::{BatchId, CallId, Era};
+use super::progress::Progress;
 use super::session::{Parked, Phase};
 use super::task::{Lane, NoticeKind, Purpose, Task};
-use super::{Bridge, Timer};
+use super::{Bridge, Output, Timer};
 use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::Offer;
@@ -22,6 +23,24 @@ impl Bridge {
             self.line(line);
         }
         self.lines = lines;
+    }
+
+    /// stdin is read until too many requests wait; answers make room again (I6).
+    pub(super) fn limit_stdin(&mut self) {
+        let limits = &self.config.limits;
+        let (count, bytes) = (self.calls.hosts(), self.calls.bytes());
+        if !self.stdin_paused
+            && (count >= limits.requests_max || bytes >= limits.requests_max_bytes)
+        {
+            self.stdin_paused = true;
+            self.out.push_back(Output::PauseStdin);
+        } else if self.stdin_paused
+            && count <= limits.requests_max * 3 / 4
+            && bytes <= limits.requests_max_bytes * 3 / 4
+        {
+            self.stdin_paused = false;
+            self.out.push_back(Output::ResumeStdin);
+        }
     }
 
     /// End of input: "a last line without newline counts".
@@ -144,6 +163,7 @@ impl Bridge {
         call.name = name
             .and_then(|name| jsonrpc::string(name.get()))
             .map(|name| name.as_ref().into());
+        call.progress = Progress::of(Meta::peek(params.meta).progress_token);
         let label = call.label();
         let Some(id) = self.calls.insert(call) else {
             let words = format!(
@@ -191,7 +211,7 @@ impl Bridge {
             return;
         };
         let Some(result) = message.result else { return };
-        self.workspace = Offer::of_result(result);
+        self.workspace = Offer::of_result(result, &self.secrets);
         self.workspace_asked = true;
         if self.discovering {
             self.begin_presence();
@@ -201,7 +221,7 @@ impl Bridge {
 
     /// "The client MUST receive an answer to its era probe quickly"; for all else the host owns
     /// time, unless the person set AEROSTACK_REQUEST_TIMEOUT.
-    fn arm_deadline(&mut self, id: CallId) {
+    pub(super) fn arm_deadline(&mut self, id: CallId) {
         let Some(call) = self.calls.get(id) else {
             return;
         };
@@ -212,7 +232,9 @@ impl Bridge {
         };
         if let Some(limit) = limit {
             let timer = self.after(limit, Timer::Deadline(id));
-            self.calls.get_mut(id).expect("just looked up").deadline = Some(timer);
+            let call = self.calls.get_mut(id).expect("just looked up");
+            let old = call.deadline.replace(timer);
+            self.disarm(old);
         }
     }
 
@@ -239,7 +261,7 @@ impl Bridge {
         };
         // The session is being given back: nothing of the host's leaves any more.
         if self.ending.is_over() && call.is_hosts() {
-            return self.conclude(id, Failure::Ending);
+            return self.conclude_at_end(id);
         }
         let opens = &*call.method == "initialize";
         let needs_session = call.era == Era::Legacy && !opens;

@@ -34,6 +34,7 @@ mod offline;
 mod opening;
 mod pool;
 mod probe;
+mod progress;
 mod random;
 mod reply;
 mod request;
@@ -46,10 +47,11 @@ mod watching;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::log::Level;
+use crate::log::{Level, printable};
 use crate::proto::aerostack::Offer;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::line::LineReader;
+use crate::proto::secrets::Secrets;
 use crate::proto::transport::{Close, ConnId, Established};
 use call::Calls;
 use ids::{CallId, TaskId, WatchId};
@@ -82,7 +84,7 @@ pub enum Input<'a> {
     StdoutDrained,
     /// Nobody reads stdout any more (EPIPE, EPOLLERR).
     StdoutGone,
-    /// SIGTERM or SIGINT.
+    /// SIGTERM, SIGINT or SIGHUP.
     Terminate,
     /// The connection is ready for application bytes.
     Connected(ConnId, Established),
@@ -253,6 +255,10 @@ pub struct Bridge {
     ending: ending::Ending,
     /// Header lines that every request carries.
     common_headers: Vec<u8>,
+    /// Counts tokens: a 401 to a request that carried an earlier one says nothing of this one.
+    token_generation: u32,
+    /// What no word of ours may show.
+    secrets: Secrets,
     own_ids: u64,
     /// Bytes given to stdout since it was last drained.
     stdout_bytes: usize,
@@ -301,6 +307,8 @@ impl Bridge {
             gate: retry::Gate::default(),
             ending: ending::Ending::No,
             common_headers: request::common_headers(&config, true),
+            token_generation: 0,
+            secrets: Secrets::new(config.secrets()),
             own_ids: 0,
             stdout_bytes: 0,
             stdin_paused: false,
@@ -437,24 +445,6 @@ impl Bridge {
         }
     }
 
-    /// stdin is read until too many requests wait; answers make room again (I6).
-    fn limit_stdin(&mut self) {
-        let limits = &self.config.limits;
-        let (count, bytes) = (self.calls.hosts(), self.calls.bytes());
-        if !self.stdin_paused
-            && (count >= limits.requests_max || bytes >= limits.requests_max_bytes)
-        {
-            self.stdin_paused = true;
-            self.out.push_back(Output::PauseStdin);
-        } else if self.stdin_paused
-            && count <= limits.requests_max * 3 / 4
-            && bytes <= limits.requests_max_bytes * 3 / 4
-        {
-            self.stdin_paused = false;
-            self.out.push_back(Output::ResumeStdin);
-        }
-    }
-
     /// Hands the host one message.
     fn write_line(&mut self, mut message: Vec<u8>) {
         crate::proto::jsonrpc::end_line(&mut message);
@@ -470,12 +460,19 @@ impl Bridge {
     /// Logs if the level asks for it; the text is only made then.
     fn log(&mut self, level: Level, text: impl FnOnce() -> String) {
         if level <= self.config.log_level {
-            self.out.push_back(Output::Log(level, text()));
+            let text = self.secrets.hide(&text()).into_owned();
+            self.out.push_back(Output::Log(level, text));
         }
     }
 
+    /// Text of the network for people and models: without secrets, without control characters, cut.
+    fn clean(&self, text: &str, max_bytes: usize) -> String {
+        printable(&self.secrets.hide(text), max_bytes)
+    }
+
     fn after(&mut self, delay: Duration, timer: Timer) -> TimerId {
-        self.timers.insert(self.now.mono + delay, timer)
+        let far = Duration::from_secs(365 * 86_400);
+        self.timers.insert(self.now.mono + delay.min(far), timer)
     }
 
     fn disarm(&mut self, timer: Option<TimerId>) {

@@ -10,7 +10,6 @@ use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use crate::proto::aerostack::Offer;
 use crate::proto::jsonrpc::{self, Params, Parsed};
-use std::time::Duration;
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
@@ -109,7 +108,7 @@ impl Bridge {
             && let Some(result) = message.result
         {
             version = protocol_version(result);
-            self.workspace = Offer::of_result(result);
+            self.workspace = Offer::of_result(result, &self.secrets);
             self.workspace_asked = true;
         }
         let named = if id.is_some() {
@@ -128,6 +127,9 @@ impl Bridge {
         {
             let words = format!("the host was told protocol {told}, the workspace speaks {came}");
             self.log(Level::Warn, || words);
+        }
+        if let Some(id) = &id {
+            self.secrets.learn(id);
         }
         self.session.established(id, version);
     }
@@ -256,7 +258,7 @@ impl Bridge {
     pub(super) fn reopened(&mut self, task: TaskId, id: CallId, answer: &[u8], error: Option<i64>) {
         if error.is_some() {
             self.complete(id, Vec::new());
-            let (words, _) = crate::failure::quote_body(answer);
+            let (words, _) = self.quoted(answer);
             return self.reopen_failed(words);
         }
         self.establish(task, answer);
@@ -324,7 +326,7 @@ impl Bridge {
         }
         let delay = match stream.retry_ms {
             // "The client MUST respect the retry field."
-            Some(retry_ms) => Duration::from_millis(retry_ms).max(Duration::from_millis(10)),
+            Some(retry_ms) => limits.reconnect_pause(retry_ms),
             None => {
                 let doubled = limits.stream_retry * (1 << stream.failures.min(5));
                 self.random.around(doubled.min(limits.stream_retry_max), 10)
@@ -381,9 +383,9 @@ impl Bridge {
         if !resumable || call.resumes > resumes_max || self.ending.is_over() {
             return self.request_failed(id, failure);
         }
-        let delay = call
-            .retry_ms
-            .map_or(self.config.limits.stream_retry, Duration::from_millis);
+        let limits = &self.config.limits;
+        let asked = call.retry_ms.map(|ms| limits.reconnect_pause(ms));
+        let delay = asked.unwrap_or(limits.stream_retry);
         let timer = self.after(delay, Timer::Resume(id));
         let call = self.calls.get_mut(id).expect("just looked up");
         call.waiting = Waiting::Resume(timer);

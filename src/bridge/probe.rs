@@ -4,6 +4,7 @@
 use super::watch;
 use super::{Bridge, Now};
 use crate::failure::Failure;
+use crate::proto::secrets::Secrets;
 
 /// The state of the WebSocket that was opened for a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub enum Socket {
 }
 
 impl Bridge {
+    /// What no report may show.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// The workspace's clock in Unix seconds, as of its last reply.
     pub fn workspace_clock_s(&self) -> Option<u64> {
         self.last_date_s

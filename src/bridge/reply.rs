@@ -1,11 +1,12 @@
 //! Responses: heads, bodies and events become messages, messages become answers.
 
 use super::Bridge;
-use super::call::{Asker, Waiting};
+use super::call::{Asker, Calls, Waiting};
 use super::ids::{CallId, Era, TaskId};
+use super::progress::Told;
 use super::task::{Purpose, Sink, Task};
-use crate::failure::Failure;
-use crate::log::Level;
+use crate::failure::{Failure, quote_body};
+use crate::log::{Level, printable};
 use crate::proto::aerostack::{APPROVAL_NEEDED, ApprovalNeeded};
 use crate::proto::grow;
 use crate::proto::http::response::{Content, ResponseHead};
@@ -19,6 +20,8 @@ const HEADER_MISMATCH: i64 = -32020;
 enum Routed {
     /// For the host as it is.
     Forward,
+    /// The same, but its number may have to grow.
+    Progress,
     /// The answer to a request; with the workspace's error code if it is an error.
     Answer {
         call: CallId,
@@ -177,6 +180,7 @@ impl Bridge {
             .and_then(|call| self.calls.get(call))
             .map(|call| call.era);
         match message.kind {
+            Kind::Notification if message.method == "notifications/progress" => Routed::Progress,
             Kind::Notification => Routed::Forward,
             // "The server MUST NOT send JSON-RPC requests" on a modern stream, and we "MUST NOT
             // write JSON-RPC requests to stdout" there.
@@ -202,8 +206,9 @@ impl Bridge {
                     (Some(came), None) => self.calls.on_wire(came),
                 };
                 let Some(call) = call else {
-                    if let Some(needed) = message.error.and_then(ApprovalNeeded::of_error)
+                    if let Some(raw) = message.error
                         && error == Some(APPROVAL_NEEDED)
+                        && let Some(needed) = ApprovalNeeded::of_error(raw, &self.secrets)
                     {
                         return Routed::Unwanted(needed.approval_id);
                     }
@@ -230,6 +235,10 @@ impl Bridge {
         }
         match routed {
             Routed::Forward => self.write_line(bytes),
+            Routed::Progress => {
+                let bytes = self.growing(id, bytes);
+                self.write_line(bytes);
+            }
             Routed::Unwanted(approval) => self.withdraw_approval(&approval),
             Routed::Drop(what) => self.log(Level::Warn, || format!("{what} was dropped")),
             Routed::WrongId => self.log(Level::Warn, || {
@@ -379,7 +388,7 @@ impl Bridge {
                         _ if empty => Failure::NoAnswer { status },
                         Err(Undelivered { bytes, .. }) => Failure::NotMcp {
                             status,
-                            came: describe(&task, &first_words(&bytes)),
+                            came: self.describe(&task, &bytes),
                         },
                         Ok(()) if task.wrong_id => Failure::WrongId,
                         Ok(()) => Failure::NoAnswer { status },
@@ -419,23 +428,57 @@ impl Bridge {
             Purpose::Delete(_) => {}
         }
     }
-}
 
-fn first_words(body: &[u8]) -> (String, bool) {
-    crate::failure::quote_body(&body[..body.len().min(512)])
-}
+    /// The peer's own words in a body. Secrets are hidden in all of it first: what is cut could hold
+    /// the half of one.
+    pub(super) fn quoted(&self, body: &[u8]) -> (String, bool) {
+        let most = self.config.limits.error_body_max_bytes;
+        let text = String::from_utf8_lossy(&body[..body.len().min(most)]);
+        quote_body(self.secrets.hide(&text).as_bytes())
+    }
 
-fn describe(task: &Task, (words, html): &(String, bool)) -> String {
-    let content = task.head.as_ref().map(|head| &head.content);
-    let kind = match content {
-        _ if *html => "an HTML page".to_owned(),
-        Some(Content::Json) => "JSON that is no JSON-RPC message".to_owned(),
-        Some(Content::Other(name)) => crate::log::printable(name.as_ref(), 80),
-        Some(Content::None | Content::EventStream) | None => "no content type".to_owned(),
-    };
-    if words.is_empty() {
-        kind
-    } else {
-        format!("{kind} ({})", crate::log::printable(words, 120))
+    /// What came instead of a message, in words.
+    fn describe(&self, task: &Task, body: &[u8]) -> String {
+        let (words, html) = self.quoted(body);
+        let content = task.head.as_ref().map(|head| &head.content);
+        let kind = match content {
+            _ if html => "an HTML page".to_owned(),
+            Some(Content::Json) => "JSON that is no JSON-RPC message".to_owned(),
+            Some(Content::Other(name)) => self.clean(name.as_ref(), 80),
+            Some(Content::None | Content::EventStream) | None => "no content type".to_owned(),
+        };
+        if words.is_empty() {
+            kind
+        } else {
+            format!("{kind} ({})", printable(&words, 120))
+        }
+    }
+
+    /// A progress notification whose number grows, whatever the gateway said in between.
+    fn growing(&mut self, id: TaskId, bytes: Vec<u8>) -> Vec<u8> {
+        let Ok(Parsed::One(message)) = jsonrpc::parse(&bytes) else {
+            return bytes;
+        };
+        let Some(told) = Told::read(message.params) else {
+            return bytes;
+        };
+        let asked = self.tasks.get(id).and_then(Task::call);
+        let of_token = |calls: &Calls, call: &CallId| {
+            let call = calls.get(*call);
+            call.is_some_and(|call| call.progress.is_for(told.token.get()))
+        };
+        let call = asked
+            .filter(|call| of_token(&self.calls, call))
+            .or_else(|| self.calls.with_progress(told.token.get()));
+        let number = call
+            .and_then(|call| self.calls.get_mut(call))
+            .and_then(|call| call.progress.follow(told.progress.get()));
+        match number {
+            Some(number) => {
+                let place = jsonrpc::range_in(message.text, told.progress.get());
+                jsonrpc::splice(message.text, &[(place, &number)])
+            }
+            None => bytes,
+        }
     }
 }

@@ -58,6 +58,7 @@ impl Bridge {
         let mut head = RequestHead::new(method, endpoint.target(), &endpoint.host_header());
         self.write_common(&mut head, task);
         task.session = 0;
+        task.token = self.token_generation;
         match &task.purpose {
             Purpose::Request(call) => {
                 let call = self

@@ -7,7 +7,7 @@ use super::task::{Lane, Notice, NoticeKind, Purpose, Task};
 use super::timer::TimerId;
 use super::{Bridge, Output, Timer};
 use crate::config::Token;
-use crate::failure::{Executed, Failure, Refusal, quote_body};
+use crate::failure::{Executed, Failure, Refusal};
 use crate::log::Level;
 use crate::proto::http::response::{ResponseHead, RetryAfter};
 use crate::proto::jsonrpc::{self, Parsed};
@@ -85,12 +85,17 @@ impl Bridge {
         let refusal = self.refusal(&head, &body);
         match head.status {
             429 if self.pause_for(call, &refusal) => {}
-            401 if self.ask_for_token(call, &refusal) => {}
+            401 if self.ask_for_token(call, task.token, &refusal) => {}
             401 | 403 | 429 => self.request_failed(call, Failure::Status(refusal)),
             // A transient failure of something harmless is repeated before anybody hears of it.
             500.. if self.may_retry(call) => self.request_failed(call, Failure::Status(refusal)),
             // "Error statuses carry JSON-RPC bodies that must reach the client unchanged".
             _ if verdict.is_some() => {
+                let body = self.secrets.hide_bytes(body);
+                if jsonrpc::parse(&body).is_err() {
+                    // A secret that was a number: no message is left.
+                    return self.request_failed(call, Failure::Status(refusal));
+                }
                 self.say_failed(call, &Failure::Status(refusal));
                 self.tasks.restore(
                     id,
@@ -101,7 +106,7 @@ impl Bridge {
                     },
                 );
                 let delivered = self.deliver(id, body);
-                debug_assert!(delivered.is_ok(), "rpc_error has parsed it");
+                debug_assert!(delivered.is_ok(), "it was parsed just now");
                 self.tasks.remove(id);
             }
             _ => self.request_failed(call, Failure::Status(refusal)),
@@ -128,14 +133,11 @@ impl Bridge {
     }
 
     pub(super) fn refusal(&self, head: &ResponseHead, body: &[u8]) -> Refusal {
-        let (words, html) = quote_body(body);
+        let (words, html) = self.quoted(body);
         Refusal {
             status: head.status,
             retry_after_s: retry_hint(head, self.now.wall_ms / 1_000),
-            location: head
-                .location
-                .as_deref()
-                .map(|text| crate::log::printable(text, 200)),
+            location: head.location.as_deref().map(|text| self.clean(text, 200)),
             words,
             html,
         }
@@ -204,8 +206,9 @@ impl Bridge {
         }
     }
 
-    /// A 401 while the token came from a file: it may have been renewed.
-    fn ask_for_token(&mut self, id: CallId, refusal: &Refusal) -> bool {
+    /// A 401 while the token came from a file: it may have been renewed, and another request may have
+    /// found that out already.
+    fn ask_for_token(&mut self, id: CallId, sent_with: u32, refusal: &Refusal) -> bool {
         let Some(path) = self.config.token_file.clone() else {
             return false;
         };
@@ -213,6 +216,10 @@ impl Bridge {
             return false;
         };
         call.reauthorized = true;
+        if sent_with != self.token_generation {
+            self.launch(id);
+            return true;
+        }
         call.waiting = Waiting::Token;
         call.last_failure = Some(Failure::Status(refusal.clone()));
         self.out.push_back(Output::ReadToken(path));
@@ -226,7 +233,11 @@ impl Bridge {
             .and_then(|text| Token::parse(text.trim_end()).ok());
         let renewed = token.is_some() && token != self.config.token;
         if renewed {
+            if let Some(token) = &token {
+                self.secrets.learn(token.expose());
+            }
             self.config.token = token;
+            self.token_generation += 1;
             self.common_headers = super::request::common_headers(&self.config, true);
             self.log(Level::Info, || {
                 "the token file has a new token: it is used from now on".to_owned()
@@ -337,6 +348,7 @@ impl Bridge {
                     self.approvals.restore(&approved);
                 }
                 let message = failure.message(&label, &origin, call.ran);
+                let message = self.secrets.hide(&message).into_owned();
                 let data = failure.data(call.ran);
                 let answer = jsonrpc::error(&call.id, INTERNAL_ERROR, &message, Some(&data));
                 self.log(Level::Warn, || message);

@@ -87,6 +87,8 @@ pub(super) struct Task {
     pub(super) replayed: bool,
     /// The session (by generation) whose headers it carried; 0 for none.
     pub(super) session: u32,
+    /// The token that it carried, by generation.
+    pub(super) token: u32,
     /// Where a redirect led.
     pub(super) target: Option<Endpoint>,
     pub(super) redirects: u8,
@@ -115,6 +117,7 @@ impl Task {
             sent: false,
             replayed: false,
             session: 0,
+            token: 0,
             target: None,
             redirects: 0,
             head: None,

@@ -223,7 +223,9 @@ impl<T> Wheel<T> {
     /// every deadline within the top level's single turn.
     fn ticks_up(&self, at: Instant) -> u64 {
         let nanos = at.saturating_duration_since(self.origin).as_nanos();
-        (nanos.div_ceil(1_000_000) as u64).min((1 << (SLOT_BITS * LEVELS as u32)) - 1)
+        let last = (1 << (SLOT_BITS * LEVELS as u32)) - 1;
+        // Narrowed only when it is small: what wraps would be due at once.
+        u64::try_from(nanos.div_ceil(1_000_000)).map_or(last, |ticks| ticks.min(last))
     }
 
     fn ticks_down(&self, at: Instant) -> u64 {

@@ -176,6 +176,18 @@ impl Bridge {
         }
     }
 
+    /// What was put out last has left: a pong may wait behind it.
+    pub(super) fn socket_sent(&mut self, id: WatchId) {
+        if let Some(watch) = self.watches.get_mut(id)
+            && let Socket::Open { conn, socket, .. } = &mut watch.socket
+        {
+            socket.sent();
+            if let Some(bytes) = socket.take_output() {
+                self.out.push_back(Output::Transmit(*conn, bytes));
+            }
+        }
+    }
+
     fn pushed(&mut self, id: WatchId, text: &[u8]) {
         let Ok(text) = std::str::from_utf8(text) else {
             return;

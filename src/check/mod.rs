@@ -195,6 +195,8 @@ impl Check {
 
     fn print(&mut self) {
         if let Some(text) = self.report.take_text() {
+            // Once more for what came by other ways than an answer's words.
+            let text = self.bridge.secrets().hide(&text).into_owned();
             self.out.push_back(Output::Stdout(text.into_bytes()));
         }
     }

@@ -23,6 +23,7 @@ impl Check {
             (Some(failure), _) => Err(Problem::Failed(failure)),
             (None, Some(raw)) => {
                 let (code, words) = jsonrpc::error_parts(raw).unwrap_or_default();
+                let words = self.bridge.secrets().hide(&words).into_owned();
                 Err(Problem::Said { code, words })
             }
             (None, None) => Ok(message.result.unwrap_or("{}")),
@@ -140,8 +141,9 @@ impl Check {
     /// The handshake is done: token and workspace are known as far as the server tells.
     fn connected(&mut self, result: &str, now: Now) {
         self.reachable(now);
-        let offer = Offer::of_result(result);
-        let clean = |text: &str| printable(text, 100);
+        let offer = Offer::of_result(result, self.bridge.secrets());
+        let secrets = self.bridge.secrets();
+        let clean = |text: &str| printable(&secrets.hide(text), 100);
         let named = match (&offer.token_name, &offer.token_role) {
             (Some(name), Some(role)) => Some(format!("{}, role: {}", clean(name), clean(role))),
             (Some(one), None) | (None, Some(one)) => Some(clean(one)),

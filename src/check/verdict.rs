@@ -95,6 +95,7 @@ pub(super) fn handshake(problem: &Problem, view: View<'_>) -> (Blame, String) {
         | Failure::WrongId
         | Failure::TooLarge(_)
         | Failure::Ending
+        | Failure::Unsent
         | Failure::SessionLost(_)
         | Failure::TooManyStreams(_)
         | Failure::SubscriptionEnded

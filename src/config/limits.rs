@@ -67,6 +67,11 @@ pub struct Limits {
     pub stream_retry: Duration,
     /// The longest such pause.
     pub stream_retry_max: Duration,
+    /// Before any event stream is opened again, whatever `retry` its server asks for: its zero is not
+    /// ours.
+    pub reconnect_min: Duration,
+    /// The longest `retry` that is respected.
+    pub reconnect_max: Duration,
     /// Resumptions of one request's stream without any event in between.
     pub resumes_max: u8,
     /// Approvals with a WebSocket of their own; beyond, the poll serves.
@@ -122,6 +127,13 @@ pub struct Limits {
     pub farewell: Duration,
 }
 
+impl Limits {
+    /// The pause before an event stream is opened again whose server asked for this `retry`.
+    pub fn reconnect_pause(&self, retry_ms: u64) -> Duration {
+        Duration::from_millis(retry_ms).clamp(self.reconnect_min, self.reconnect_max)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -154,6 +166,8 @@ impl Default for Limits {
             redirects_max: 3,
             stream_retry: Duration::from_secs(1),
             stream_retry_max: Duration::from_secs(30),
+            reconnect_min: Duration::from_millis(500),
+            reconnect_max: Duration::from_secs(86_400),
             resumes_max: 5,
             approval_sockets_max: 64,
             approval_message_max_bytes: 1 << 20,
@@ -180,5 +194,22 @@ impl Default for Limits {
             drain_terminated: Duration::from_millis(900),
             farewell: Duration::from_millis(900),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The promised numbers: no server makes the gateway come back more than twice a second, or
+    /// never.
+    #[test]
+    fn a_servers_retry_is_kept_within_bounds() {
+        let pause = |retry_ms| Limits::default().reconnect_pause(retry_ms).as_millis();
+        assert_eq!(pause(0), 500);
+        assert_eq!(pause(499), 500);
+        assert_eq!(pause(700), 700);
+        assert_eq!(pause(10_000), 10_000);
+        assert_eq!(pause(u64::MAX), 86_400_000);
     }
 }

@@ -52,6 +52,7 @@ impl Failure {
                 format!("no answer from {origin} within {seconds} s")
             }
             Failure::Ending => "the gateway was told to end before the answer came".to_owned(),
+            Failure::Unsent => "the gateway was told to end before this left it".to_owned(),
             Failure::SessionLost(words) => {
                 format!("the session was lost and could not be opened again: {words}")
             }

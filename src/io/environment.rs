@@ -4,10 +4,9 @@
 use super::settings_file;
 use crate::check::Style;
 use crate::config::{HEADER_PREFIX, SettingError, SettingsFile, SettingsFileUse, Source};
-use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// A file that a setting names (token, machine id) is never longer.
@@ -204,18 +203,7 @@ pub fn report_style(json: bool) -> Style {
 /// A small text file. Only a regular one: a pipe or device would keep the loop waiting, so the open
 /// does not wait either, and what was opened is looked at, not what the name stood for before.
 pub(super) fn read_text(path: &str) -> Result<String, String> {
-    let words = |error: std::io::Error| error.to_string();
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| words(error.into()))?;
-    let file = std::fs::File::from(fd);
-    if !file.metadata().map_err(words)?.is_file() {
-        return Err("it is not a regular file (a pipe or device is never read)".to_owned());
-    }
-    let mut text = String::new();
-    file.take(FILE_MAX_BYTES)
-        .read_to_string(&mut text)
-        .map_err(words)?;
-    Ok(text)
+    super::file::read_text(path, FILE_MAX_BYTES)
 }
 
 /// This program's own absolute path, for hosts that are to start it.

@@ -16,6 +16,7 @@ mod conn;
 mod dial;
 mod environment;
 mod fd;
+mod file;
 mod link;
 mod log_file;
 mod provider;
@@ -60,7 +61,7 @@ pub type ProxyChoice = Box<dyn Fn(&Endpoint) -> Option<Proxy>>;
 /// What the shell needs to know.
 #[derive(Default)]
 pub struct ShellSettings {
-    /// Watch stdin and stdout and catch SIGTERM and SIGINT. False for `--check`: stdin is left
+    /// Watch stdin and stdout and catch SIGTERM, SIGINT and SIGHUP. False for `--check`: stdin is left
     /// alone, a signal ends the process, stdout is touched only by `Output::Stdout`.
     pub stdio: bool,
     /// Certificate authorities.

@@ -141,7 +141,7 @@ impl Reactor {
         })
     }
 
-    /// Turns SIGTERM and SIGINT into `Input::Terminate`.
+    /// Turns SIGTERM, SIGINT and SIGHUP into `Input::Terminate`.
     pub(crate) fn catch_signals(&mut self) -> io::Result<()> {
         self.signals = Some(Signals::install(self.poll.registry(), SIGNALS)?);
         Ok(())

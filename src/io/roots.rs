@@ -315,7 +315,7 @@ fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFaul
     if meta.len() > FILE_BYTES_MAX {
         return Err(FileFault::TooLarge);
     }
-    let text = std::fs::read(path).map_err(FileFault::Io)?;
+    let text = super::file::read_regular(path, FILE_BYTES_MAX).map_err(FileFault::Io)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).flatten().collect();
     match certificates.len() {
         0 => Err(FileFault::NoCertificate),

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::object;
+
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
@@ -95,7 +97,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Invalid> {
 
 /// Reads one message that is no batch.
 pub fn parse_one(text: &str) -> Result<Message<'_>, Invalid> {
-    let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
+    let members: Members<'_> = object::read(text).map_err(|error| {
         // A duplicate or mistyped member is JSON all the same.
         if error.is_data() {
             Invalid::Message
@@ -206,7 +208,7 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// Peeks into raw `params`; anything but an object has no members.
     pub fn peek(raw: Option<&'a str>) -> Self {
-        raw.and_then(|raw| serde_json::from_str(raw).ok())
+        raw.and_then(|raw| object::read(raw).ok())
             .unwrap_or_default()
     }
 }
@@ -243,7 +245,7 @@ pub struct Meta<'a> {
 impl<'a> Meta<'a> {
     /// Peeks into raw `_meta`.
     pub fn peek(raw: Option<&'a RawValue>) -> Self {
-        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        raw.and_then(|raw| object::read(raw.get()).ok())
             .unwrap_or_default()
     }
 }
@@ -450,7 +452,7 @@ pub fn error_parts(raw: &str) -> Option<(i64, String)> {
         #[serde(default)]
         message: String,
     }
-    serde_json::from_str::<Parts>(raw)
+    object::read::<Parts>(raw)
         .ok()
         .map(|parts| (parts.code, parts.message))
 }

@@ -54,6 +54,11 @@ pub fn check_upgrade(head: &ResponseHead, key: &str) -> Result<(), WsError> {
     Err(WsError::Protocol(wrong))
 }
 
+/// The longest frame we write: a control frame with its mask.
+const CONTROL_FRAME_MAX: usize = 2 + 4 + 125;
+/// Output beyond this waits until the rest has been taken.
+const OUTPUT_MAX: usize = 1024;
+
 /// What the peer sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
@@ -94,7 +99,10 @@ impl std::error::Error for WsError {}
 ///
 /// After [`feed`](WebSocket::feed), call [`next`](WebSocket::next) until it returns `None`; then,
 /// and after [`ping`](WebSocket::ping) and [`close`](WebSocket::close), send what
-/// [`take_output`](WebSocket::take_output) returns. Pings are answered on the way.
+/// [`take_output`](WebSocket::take_output) returns, and say [`sent`](WebSocket::sent) when it has
+/// left. Pings are answered on the way; while nothing leaves, only the newest pong waits ("an
+/// endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame",
+/// section 5.5.3), so that a peer that pings and does not read costs no memory.
 #[derive(Debug)]
 pub struct WebSocket {
     context: WebSocketContext,
@@ -117,6 +125,7 @@ impl WebSocket {
         let config = WebSocketConfig::default()
             .read_buffer_size(4096)
             .write_buffer_size(0)
+            .max_write_buffer_size(CONTROL_FRAME_MAX)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
         WebSocket {
@@ -172,7 +181,7 @@ impl WebSocket {
     /// Asks for a sign of life.
     pub fn ping(&mut self) {
         if self.context.can_write() {
-            // The pipe takes everything and the state was asked: this can not fail.
+            // The state was asked. If nothing leaves, there is no room: that ping is left out.
             let _ = self
                 .context
                 .write(&mut self.pipe, Message::Ping(Vec::new().into()));
@@ -185,11 +194,18 @@ impl WebSocket {
         self.close_with(CloseCode::Normal);
     }
 
-    /// The bytes to send, if any.
+    /// The bytes to send, if any; nothing before those taken last were [`sent`](WebSocket::sent).
     pub fn take_output(&mut self) -> Option<Vec<u8>> {
         // A pong or close that the last `next` queued.
         let _ = self.context.flush(&mut self.pipe);
-        (!self.pipe.output.is_empty()).then(|| std::mem::take(&mut self.pipe.output))
+        let output = std::mem::take(&mut self.pipe.output);
+        self.pipe.leaving |= !output.is_empty();
+        (!output.is_empty()).then_some(output)
+    }
+
+    /// What was taken has left: there is room for more.
+    pub fn sent(&mut self) {
+        self.pipe.leaving = false;
     }
 
     fn close_with(&mut self, code: CloseCode) {
@@ -249,6 +265,8 @@ struct Pipe {
     /// How much of the input has been read.
     read: usize,
     output: Vec<u8>,
+    /// Output was taken and has not left yet.
+    leaving: bool,
 }
 
 impl Read for Pipe {
@@ -275,6 +293,9 @@ impl Read for Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.leaving || self.output.len() >= OUTPUT_MAX {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         self.output.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -348,6 +369,7 @@ mod tests {
             }
             output.extend(socket.take_output().unwrap_or_default());
             assert_eq!(socket.take_output(), None);
+            socket.sent();
         }
         (frames, error, unmask(&output))
     }
@@ -456,6 +478,47 @@ mod tests {
         ];
         let pongs: &[(u8, &[u8])] = &[(0x8a, b""), (0x8a, b"12"), (0x8a, b"3")];
         check(&[&wire.concat()], &[text("ab"), Frame::Pong], None, pongs);
+    }
+
+    /// A peer that pings without end and reads nothing: what waits does not grow, and it is the
+    /// newest pong that follows once there is room.
+    #[test]
+    fn only_the_newest_pong_waits() {
+        let mut socket = WebSocket::new(MAX);
+        let ping = |socket: &mut WebSocket, first: u32, count: u32| {
+            for n in first..first + count {
+                socket.feed(&frame(0x89, &n.to_be_bytes()));
+                assert_eq!(socket.next(), Ok(None));
+            }
+        };
+        ping(&mut socket, 0, 1);
+        let first = socket.take_output().unwrap_or_default();
+        assert_eq!(unmask(&first), [(0x8a, vec![0; 4])]);
+        ping(&mut socket, 1, 100_000);
+        assert_eq!(socket.take_output(), None, "the first has not left");
+        socket.ping();
+        assert_eq!(socket.take_output(), None);
+        socket.sent();
+        let mut rest = Vec::new();
+        while let Some(output) = socket.take_output() {
+            rest.extend(output);
+            socket.sent();
+        }
+        assert!(rest.len() <= 2 * CONTROL_FRAME_MAX, "{}", rest.len());
+        let newest = (0x8a, 100_000_u32.to_be_bytes().to_vec());
+        assert_eq!(unmask(&rest).last(), Some(&newest));
+        // All in one piece: bounded, too.
+        let pings: Vec<u8> = (0..50_000_u32)
+            .flat_map(|n| frame(0x89, &n.to_be_bytes()))
+            .collect();
+        socket.feed(&pings);
+        assert_eq!(socket.next(), Ok(None));
+        let output = socket.take_output().unwrap_or_default();
+        assert!(output.len() <= OUTPUT_MAX + CONTROL_FRAME_MAX);
+        // Closing needs no room beyond.
+        socket.close();
+        socket.feed(&frame(0x88, b"\x03\xe8"));
+        assert_eq!(socket.next(), Ok(Some(Frame::Closed(Some(1000)))));
     }
 
     #[test]

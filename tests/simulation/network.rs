@@ -111,6 +111,7 @@ impl World {
             let (low, high) = self.weather.latency_us;
             let us = self.random.between(low, high);
             let at = self.after_earlier(conn, us);
+            self.plan(10, Event::FramesSent(conn));
             return self.plan(at, Event::Frames(conn, bytes.to_vec()));
         }
         let request = match HttpRequest::parse(bytes) {

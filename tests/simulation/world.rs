@@ -48,6 +48,8 @@ enum Event {
     Wake(u64),
     /// Bytes for an open WebSocket.
     Frames(ConnId, Vec<u8>),
+    /// What the engine put out for an open WebSocket was handed to its socket.
+    FramesSent(ConnId),
 }
 
 /// What reaches the engine over a connection.
@@ -274,6 +276,11 @@ impl World {
             Event::Wake(number) => self.serve(ConnId(0), |workspace, desk| {
                 workspace.wake(number, desk);
             }),
+            Event::FramesSent(conn) => {
+                if self.conns.get(&conn).is_some_and(|entry| entry.open) {
+                    self.give(Input::Sent(conn));
+                }
+            }
             Event::Frames(conn, bytes) => {
                 if self.conns.contains_key(&conn) {
                     self.serve(conn, |workspace, desk| workspace.frames(&bytes, desk));
