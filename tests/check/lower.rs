@@ -19,7 +19,7 @@ pub(crate) fn setup(url: &str) -> Setup {
 
 pub(crate) const SETTINGS: &[Case] = &[
     Case {
-        says: "AEROSTACK_WORKSPACE_URL is required: set it to your workspace's URL, such as https://mcp.aerostack.dev/ws/your-workspace",
+        says: "AEROSTACK_WORKSPACE_URL is required: set it to your workspace's URL, such as https://mcp.aerostack.dev/ws/your-workspace, or run aerostack-gateway --setup in a terminal",
         run: |says| Report::of_settings(says).compare(Setup::new),
     },
     Case {

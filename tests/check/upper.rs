@@ -139,8 +139,8 @@ fn whole(workspace: &Workspace) -> Report {
     let count = demo_tools();
     Report::of(&workspace.url)
         .reachable()
-        .ok("token", "Token valid (local, role: developer)")
-        .token(Some("local"), Some("developer"))
+        .ok("token", "Token valid (local, role: owner)")
+        .token(Some("local"), Some("owner"))
         .ok("workspace", "Workspace connected (\"Tests\")")
         .workspace(Some("Tests"), &workspace.state.dashboard_url())
         .ok("tools", &format!("Tools available ({count} tools)"))
@@ -168,8 +168,8 @@ pub(crate) const STEPS: &[Case] = &[
             workspace.set(json!({ "no_tools": true }));
             Report::of(&workspace.url)
                 .reachable()
-                .ok("token", "Token valid (local, role: developer)")
-                .token(Some("local"), Some("developer"))
+                .ok("token", "Token valid (local, role: owner)")
+                .token(Some("local"), Some("owner"))
                 .ok("workspace", "Workspace connected (\"Tests\")")
                 .workspace(Some("Tests"), &workspace.state.dashboard_url())
                 .ok("tools", says)
