@@ -253,3 +253,82 @@ pub(super) fn builtins(shown: Shown, offer: &Offer) -> (Builtins, &'static str) 
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::transport::{Close, CloseCause, Phase};
+
+    const ORIGIN: &str = "https://w.example";
+
+    fn judge(failure: Failure, heard: bool) -> (Blame, String) {
+        let view = View {
+            origin: ORIGIN,
+            heard,
+            has_token: true,
+        };
+        handshake(&Problem::Failed(failure), view)
+    }
+
+    /// Whatever has answered was reached, and no failure is called by two names at once.
+    #[test]
+    fn who_is_to_blame() {
+        let status = |status| {
+            Failure::Status(Refusal {
+                status,
+                ..Refusal::default()
+            })
+        };
+        let lost = |cause| {
+            let (phase, sent) = (Phase::Open, true);
+            Failure::Lost(Close { cause, phase, sent })
+        };
+        for (failure, heard, blame) in [
+            (status(401), true, Blame::Token),
+            (status(403), true, Blame::Token),
+            (status(407), true, Blame::Reachable),
+            (status(304), true, Blame::Workspace),
+            (status(410), true, Blame::Workspace),
+            (status(599), true, Blame::Workspace),
+            (lost(CloseCause::Eof), false, Blame::Reachable),
+            (lost(CloseCause::Eof), true, Blame::Workspace),
+            (Failure::TimedOut(2), false, Blame::Reachable),
+            (Failure::TimedOut(2), true, Blame::Workspace),
+            (
+                Failure::Protocol(HttpError::NotHttp),
+                true,
+                Blame::Reachable,
+            ),
+            (Failure::NoAnswer { status: 200 }, true, Blame::Workspace),
+            (Failure::WrongId, true, Blame::Workspace),
+            (Failure::TooLarge(9), true, Blame::Workspace),
+            (
+                Failure::OldTransport { status: 404 },
+                true,
+                Blame::Workspace,
+            ),
+        ] {
+            let words = failure.words(ORIGIN);
+            let (blamed, text) = judge(failure, heard);
+            assert_eq!(blamed, blame, "{text}");
+            let begins = match blame {
+                Blame::Reachable => "Workspace unreachable: ",
+                Blame::Token => "Token ",
+                Blame::Workspace => "Workspace not connected: ",
+            };
+            assert!(text.starts_with(begins), "{text}");
+            assert_eq!(
+                text.matches("Workspace ").count(),
+                usize::from(blame != Blame::Token)
+            );
+            assert!(text.ends_with(words.strip_prefix(UNREACHABLE).unwrap_or(&words)));
+        }
+    }
+
+    #[test]
+    fn the_servers_words_fit_into_a_sentence() {
+        assert_eq!(quoted(" No such thing!. "), "No such thing");
+        assert_eq!(quoted("..."), "");
+        assert_eq!(quoted("a\nb"), "a b");
+    }
+}

@@ -4,7 +4,7 @@ use crate::Case;
 use crate::common::tls::{Authority, Identity, TlsServer, TlsStream};
 use crate::common::{Dir, RawServer, Request, Setup, TOKEN, json_reply, reply};
 use crate::report::Report;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -182,7 +182,7 @@ fn certificate(names: &[&str], change: impl FnOnce(&mut CertificateParams), says
     assert_eq!(server.requests(), 0, "the token was not sent");
 }
 
-const UNKNOWN_ISSUER: &str = "Workspace unreachable: the certificate of {origin} is signed by an unknown issuer. Behind a corporate proxy, or with a private CA, set SSL_CERT_FILE or NODE_EXTRA_CA_CERTS to the CA's PEM file";
+const UNKNOWN_ISSUER: &str = "Workspace unreachable: the certificate of {origin} is signed by an unknown issuer. Behind a corporate proxy, or with a private CA, set SSL_CERT_FILE or NODE_EXTRA_CA_CERTS to the CA's PEM file; if it is self-signed and you trust it, to the certificate's own";
 
 pub(crate) const TLS: &[Case] = &[
     Case {
@@ -204,6 +204,15 @@ pub(crate) const TLS: &[Case] = &[
                 params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             };
             certificate(NAMES, authority, says);
+        },
+    },
+    Case {
+        says: "Workspace unreachable: the certificate of {origin} is not meant for servers: its key usage leaves out digital signatures or server authentication. Have one issued for the server",
+        run: |says| {
+            let of_client = |params: &mut CertificateParams| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            };
+            certificate(NAMES, of_client, says);
         },
     },
     Case {
@@ -245,7 +254,7 @@ pub(crate) const TLS: &[Case] = &[
         },
     },
     Case {
-        says: "Workspace unreachable: the CA file can not be used: SSL_CERT_FILE (/nowhere/ca.pem): No such file or directory (os error 2)",
+        says: "Workspace unreachable: the CA file can not be used: SSL_CERT_FILE (/nowhere/ca.pem): No such file or directory. Correct the setting",
         run: |says| {
             let identity = Authority::new("Example Corp CA").issue(NAMES, |_| {});
             let url = server(identity).url("localhost");
