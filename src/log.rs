@@ -42,9 +42,14 @@ impl Level {
     }
 }
 
-/// The most bytes of one log line's text; the rest is cut. One pipe write of at most PIPE_BUF (4096)
-/// bytes is atomic and never blocks on a writable pipe.
-pub const LINE_MAX_BYTES: usize = 3_000;
+/// The most bytes of one log line's text; the rest is cut, here and nowhere else. With what stands
+/// before it a line stays below PIPE_BUF (4096 bytes on Linux, 512 on macOS): one write of so much is
+/// atomic and never blocks on a writable pipe.
+pub const LINE_MAX_BYTES: usize = if cfg!(target_os = "linux") {
+    3_000
+} else {
+    400
+};
 
 /// One line for stderr: time (UTC), level, text; no control characters but the final newline.
 pub fn line(level: Level, wall_ms: u64, text: &str) -> String {
@@ -52,6 +57,14 @@ pub fn line(level: Level, wall_ms: u64, text: &str) -> String {
     line.push_str(" aerostack-gateway ");
     line.push_str(level.name());
     line.push_str(": ");
+    push_printable(&mut line, text, LINE_MAX_BYTES);
+    line.push('\n');
+    line
+}
+
+/// One line about the program itself, before or after its loop: without time and level.
+pub fn short_line(text: &str) -> String {
+    let mut line = "aerostack-gateway: ".to_owned();
     push_printable(&mut line, text, LINE_MAX_BYTES);
     line.push('\n');
     line
@@ -102,5 +115,19 @@ mod tests {
             line,
             "1970-01-01T00:00:00.000Z aerostack-gateway info: x y\n"
         );
+        assert_eq!(short_line("x\ny"), "aerostack-gateway: x y\n");
+    }
+
+    /// A pipe takes each in one piece.
+    #[test]
+    fn long_lines_are_cut() {
+        let long = "é".repeat(5_000);
+        for line in [line(Level::Error, u64::MAX, &long), short_line(&long)] {
+            assert!(
+                line.ends_with("é…\n") && line.len() <= 4_096,
+                "{}",
+                line.len()
+            );
+        }
     }
 }

@@ -4,13 +4,10 @@
 //! not drain stderr loses log lines, not its bridge.
 
 use super::clock;
-use super::fd::{self, AnyFd, Mode, PIPE_BUF};
+use super::fd::{self, AnyFd, Mode};
 use super::log_file::LogFile;
 use crate::log::Level;
 use std::io::IoSlice;
-
-/// Ends a line that was cut to what a pipe takes in one piece.
-const CUT: &[u8] = b" [cut]\n";
 
 /// The process's stderr.
 pub(crate) struct Stderr {
@@ -28,7 +25,7 @@ pub fn say(level: Level, text: &str, log_file: Option<&str>) {
         file.line(&crate::log::line(level, clock::now().wall_ms, text));
     }
     stderr.file = None;
-    stderr.line(&format!("aerostack-gateway: {text}"));
+    stderr.line(&crate::log::short_line(text));
 }
 
 impl Stderr {
@@ -55,7 +52,7 @@ impl Stderr {
         }
     }
 
-    /// Writes one line or counts it as dropped. A line end is added where it is missing.
+    /// Writes one line of [`log`](crate::log), which fits into one write, or counts it as dropped.
     pub(crate) fn line(&mut self, text: &str) {
         if let Some(file) = &mut self.file {
             file.line(text);
@@ -68,15 +65,7 @@ impl Stderr {
             }
             self.dropped = 0;
         }
-        let mut line = text.as_bytes().to_vec();
-        if line.last() != Some(&b'\n') {
-            line.push(b'\n');
-        }
-        if line.len() > PIPE_BUF {
-            line.truncate(floor_char_boundary(text, PIPE_BUF - CUT.len()));
-            line.extend_from_slice(CUT);
-        }
-        if !self.write(&line) {
+        if !self.write(text.as_bytes()) {
             self.dropped += 1;
         }
     }
@@ -85,13 +74,6 @@ impl Stderr {
     fn write(&mut self, bytes: &[u8]) -> bool {
         fd::write(self.fd.as_fd(), &mut self.mode, &[IoSlice::new(bytes)]).is_ok()
     }
-}
-
-fn floor_char_boundary(text: &str, mut index: usize) -> usize {
-    while !text.is_char_boundary(index) {
-        index -= 1;
-    }
-    index
 }
 
 #[cfg(test)]
@@ -106,27 +88,17 @@ mod tests {
         let (mut reader, writer) = UnixStream::pair().unwrap();
         let mut stderr = Stderr::new(Box::new(writer));
         for number in 0..20_000 {
-            stderr.line(&format!("line {number} {}", "é".repeat(100)));
+            stderr.line(&format!("line {number} {}\n", "é".repeat(100)));
         }
         assert!(stderr.dropped > 0);
         let dropped = stderr.dropped;
         let mut text = vec![0; 16 << 20];
         reader.set_nonblocking(true).unwrap();
         while reader.read(&mut text).is_ok() {}
-        stderr.line("again");
+        stderr.line("again\n");
         let count = reader.read(&mut text).unwrap();
         let text = String::from_utf8(text[..count].to_vec()).unwrap();
         let notice = format!("{dropped} log lines dropped: stderr was not read\n");
         assert_eq!(text, format!("{notice}again\n"));
-    }
-
-    #[test]
-    fn a_long_line_is_cut_to_one_piece() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        Stderr::new(Box::new(writer)).line(&"é".repeat(5000));
-        let mut text = Vec::new();
-        reader.read_to_end(&mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        assert!(text.len() <= PIPE_BUF && text.ends_with("é [cut]\n"));
     }
 }

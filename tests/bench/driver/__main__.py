@@ -33,6 +33,7 @@ class Plan:
         self.large = 2 if quick else 5
         self.idle_s = 2 if quick else 20
         self.approvals = 3 if quick else 60
+        self.trips = 1 if quick else 5
 
 
 def attempt(bench, results, name, *values):
@@ -50,6 +51,8 @@ def progress(text):
 
 def run(options, plan, folder):
     plain = servers.Plain(os.path.join(options.tools, "bench-server"), folder)
+    # No TLS: its handshake is a round trip more for everybody.
+    distant = servers.Plain(os.path.join(options.tools, "bench-server"), folder, "--http")
     workspace = servers.Workspace(os.path.join(options.tools, "aerostack-workspace"), folder)
     mine = subjects.ours(options.program)
     others = [] if options.quick or options.no_peers else subjects.peers(os.path.dirname(folder))
@@ -73,6 +76,8 @@ def run(options, plan, folder):
         for subject in everybody[1:]:
             progress(f"idle: {subject.name}")
             attempt(Bench(subject, plain, folder), results[subject.name], "idle", plan.idle_s)
+            progress(f"round trips: {subject.name}")
+            attempt(Bench(subject, distant, folder), results[subject.name], "round_trips", plan.trips)
             results[subject.name]["disk_bytes"] = sum(map(procfs.disk, subject.disk))
             results[subject.name]["needs"] = subject.needs
         progress("memory of many calls")
@@ -88,6 +93,7 @@ def run(options, plan, folder):
             results[mine.name]["rss"] = memory
     finally:
         plain.stop()
+        distant.stop()
         workspace.stop()
     return results
 

@@ -17,12 +17,12 @@ class Target:
     def __init__(self, url, ca_file, token):
         parts = urlsplit(url)
         self.address, self.path, self.token = (parts.hostname, parts.port), parts.path, token
-        self.tls = ssl.create_default_context(cafile=ca_file)
+        self.tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
 
     def connect(self):
         stream = socket.create_connection(self.address)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self.tls.wrap_socket(stream, server_hostname=self.address[0])
+        return self.tls.wrap_socket(stream, server_hostname=self.address[0]) if self.tls else stream
 
 
 class Client:

@@ -3,11 +3,12 @@ import os
 import statistics
 import time
 
-from . import direct, procfs
+from . import delay, direct, procfs
 from .stdio import Bridge, call, now
 
 TEXT = ('say "hello" to them ' * 5)[:100]
 MEGABYTE = 1_000_000
+ROUND_TRIP_S = 0.1
 
 
 def echo(id, tool="echo"):
@@ -45,6 +46,32 @@ class Bench:
                 cpu.append(procfs.cpu_seconds(bridge.pid))
         return {"initialize_s": statistics.median(opened[1:]), "list_s": statistics.median(listed[1:]),
                 "start_cpu_s": statistics.median(cpu[1:])}
+
+    def round_trips(self, rounds):
+        """How often the server's answer is waited for, through a link of 100 ms: from the start of the
+        process to the answers to initialize and to tools/list (written at once with `initialized`, as hosts
+        do), and for one call. The time of the same start without the delay is taken off."""
+        near = self._trips(self.server.url, rounds)
+        link = delay.Delay(self.server.url, ROUND_TRIP_S)
+        try:
+            far = self._trips(link.url, rounds)
+        finally:
+            link.stop()
+        return {f"trips_{name}": (far[name] - near[name]) / ROUND_TRIP_S for name in near}
+
+    def _trips(self, url, rounds):
+        """Seconds to each of the three answers."""
+        took = {"initialize": [], "list": [], "call": []}
+        for _ in range(rounds):
+            command, env = self.subject.start(self.server, self.home, url)
+            with Bridge(command, env, self.log) as bridge:
+                took["initialize"].append(bridge.open())
+                took["list"].append(bridge.list())
+                time.sleep(2 * ROUND_TRIP_S)  # `initialized` has been accepted, whatever that took.
+                began = now()
+                bridge.ask(echo(10))
+                took["call"].append(now() - began)
+        return {name: statistics.median(values) for name, values in took.items()}
 
     def calls(self, count):
         """One call after the other: latency for JSON and event streams; memory on the way."""

@@ -25,9 +25,9 @@ def bundle(ca_file):
 class Plain:
     """tests/bench's own server."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, *options):
         self.ca_file = os.path.join(folder, "plain-ca.pem")
-        self.process = subprocess.Popen([program, self.ca_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([program, self.ca_file, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.url = self.process.stdout.readline().decode().strip()
         self.token = TOKEN
         self.bundle = bundle(self.ca_file)

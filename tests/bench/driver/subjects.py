@@ -8,9 +8,9 @@ class Subject:
     def __init__(self, name, command, env=None, disk=(), needs=""):
         self.name, self.command, self.env, self.disk, self.needs = name, command, env or {}, disk, needs
 
-    def start(self, server, home):
-        """Command and environment for this server."""
-        words = {"{url}": server.url, "{token}": server.token}
+    def start(self, server, home, url=None):
+        """Command and environment for this server; `url` is another way to it."""
+        words = {"{url}": url or server.url, "{token}": server.token}
 
         def fill(text):
             for word, value in words.items():

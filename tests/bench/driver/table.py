@@ -69,8 +69,20 @@ def budgets(results):
         ("64 in flight, × direct's calls per second", ratio("calls_per_s", "calls_per_s"), "≥", 0.35, 0.8),
         ("10 MB result, × direct", ratio("json_10mb_s", "json_10mb_s"), "≤", 2, None),
         ("10 MB as events, × direct", ratio("sse_10mb_s", "sse_10mb_s"), "≤", 2, None),
+        *((f"round trips to {what}", middle(found, f"trips_{key}"), "≤", limit, None)
+          for key, what, limit in (("initialize", "initialize", 1.1), ("list", "tools/list", 2.1), ("call", "a call's answer", 1.1))),
         ("approval decision to stdout p50, ms above the network", above("approval_p50_s", "approval_p50_s", 1e3), "≤", 1, None),
     ]
+
+
+def round_trips(results):
+    """Through a link of 100 ms, plain http: how often an answer is waited for."""
+    lines = ["| bridge, round trips | initialize | tools/list | a call |", "|---|---|---|---|"]
+    for name, found in results.items():
+        trips = [middle(found, f"trips_{key}") for key in ("initialize", "list", "call")]
+        if any(value is not None for value in trips):
+            lines.append(" | ".join([f"| {name}", *(number(value, 1) for value in trips)]) + " |")
+    return lines
 
 
 def verdict(value, sign, limit):
@@ -90,6 +102,7 @@ def markdown(record):
     rss = results["aerostack-gateway"].get("rss", {})
     lines += ["", "aerostack-gateway's RSS: " + ", ".join(
         f"{value / MEGA:.2f} MB after {name.removeprefix('calls_')} calls" for name, value in rss.items()), "",
+        *round_trips(results), "",
         "| budget | measured | allowed (stretch) | |", "|---|---|---|---|"]
     for name, value, sign, limit, stretch in budgets(results):
         better = f" ({stretch})" if stretch else ""

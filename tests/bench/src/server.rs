@@ -1,9 +1,10 @@
 //! A small MCP server that costs as little as possible, so that what is measured is the bridge.
 //!
-//!     bench-server CA_FILE
+//!     bench-server CA_FILE [--http]
 //!
 //! It listens on a loopback port of its own with a certificate for 127.0.0.1, writes the authority to
-//! CA_FILE and `https://127.0.0.1:PORT/mcp` to stdout, and serves until stdin ends. Tools: `echo` and
+//! CA_FILE and `https://127.0.0.1:PORT/mcp` to stdout, and serves until stdin ends; with `--http`
+//! without TLS. Tools: `echo` and
 //! `echo_sse` answer with their `text`, `big` and `big_sse` with a text of so many `bytes`; the `_sse`
 //! ones as an event stream, chunked. One thread for each connection.
 
@@ -15,10 +16,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::error::Error;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
-
-type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 /// Most requests are far shorter.
 const READ_BYTES: usize = 16 * 1024;
@@ -28,11 +27,15 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const TOOLS: usize = 24;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let ca_file = std::env::args_os().nth(1).ok_or("bench-server CA_FILE")?;
+    let mut arguments = std::env::args_os().skip(1);
+    let ca_file = arguments.next().ok_or("bench-server CA_FILE [--http]")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let config = certify(ca_file.as_ref())?;
-    writeln!(io::stdout(), "https://{}/mcp", listener.local_addr()?)?;
-    std::thread::spawn(move || accept(&listener, &config));
+    let (config, scheme) = match arguments.next() {
+        Some(_) => (None, "http"),
+        None => (Some(certify(ca_file.as_ref())?), "https"),
+    };
+    writeln!(io::stdout(), "{scheme}://{}/mcp", listener.local_addr()?)?;
+    std::thread::spawn(move || accept(&listener, config.as_ref()));
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }
@@ -58,20 +61,22 @@ fn certify(ca_file: &std::path::Path) -> Result<Arc<ServerConfig>, Box<dyn Error
     Ok(Arc::new(config))
 }
 
-fn accept(listener: &TcpListener, config: &Arc<ServerConfig>) {
-    for stream in listener.incoming().flatten() {
-        let config = config.clone();
+fn accept(listener: &TcpListener, config: Option<&Arc<ServerConfig>>) {
+    for mut stream in listener.incoming().flatten() {
+        let config = config.cloned();
         std::thread::spawn(move || {
             stream.set_nodelay(true).ok();
-            if let Ok(tls) = ServerConnection::new(config) {
-                // A client that goes away is no news.
-                serve(&mut StreamOwned::new(tls, stream)).ok();
+            // A client that goes away is no news.
+            match config.map(ServerConnection::new) {
+                None => serve(&mut stream).ok(),
+                Some(Ok(tls)) => serve(&mut StreamOwned::new(tls, stream)).ok(),
+                Some(Err(_)) => None,
             }
         });
     }
 }
 
-fn serve(stream: &mut Stream) -> io::Result<()> {
+fn serve(stream: &mut (impl Read + Write)) -> io::Result<()> {
     let mut request = Vec::new();
     let mut reply = Vec::new();
     while let Some((head, end)) = read_request(stream, &mut request)? {
@@ -94,7 +99,7 @@ fn serve(stream: &mut Stream) -> io::Result<()> {
 }
 
 /// Where the head ends and where the body does; `None` when the client has gone.
-fn read_request(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<Option<(usize, usize)>> {
+fn read_request(stream: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<Option<(usize, usize)>> {
     let mut piece = [0; READ_BYTES];
     loop {
         if let Some(head) = memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) {

@@ -1,10 +1,11 @@
 """A server made with the PyPI package: FastMCP of mcp 1.x, MCPServer of mcp 2.x.
 
-Listens on a free port of 127.0.0.1 and says where on stdout.
+Listens on a port of 127.0.0.1, the argument's or a free one, and says where on stdout.
 """
 
 import asyncio
 import socket
+import sys
 
 import uvicorn
 from pydantic import BaseModel
@@ -116,7 +117,8 @@ def review(code: str) -> str:
 def main() -> None:
     """Serve until killed."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0))
     print(f"python server on http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
     config = uvicorn.Config(server.streamable_http_app(), log_level="warning")
     uvicorn.Server(config).run(sockets=[listener])
