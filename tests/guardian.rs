@@ -357,6 +357,8 @@ fn a_question_survives_what_breaks() {
     workspace.wait_seen("its socket", 1, |seen| seen.path.contains(&id));
     gateway.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2,"reason":"Request timed out"}}"#);
     gateway.send(&call("3", TOOL, PUSH));
+    // Its answer comes once what stands before it was read.
+    gateway.ask(&request("\"read\"", "ping"));
     workspace.approve(&id);
     let again = verdict(&gateway.answer("3"));
     assert_eq!(
@@ -470,5 +472,105 @@ fn the_tools_are_listed_even_alone() {
         pages > 2 && ours.len() == 2 && ours.iter().all(|(page, _)| *page == 0),
         "{all:?}"
     );
+    gateway.finish().code(0);
+}
+
+/// A workspace that wants approval `apr_1` for every request, whose state has these members.
+fn gated_by(members: &'static str) -> RawServer {
+    RawServer::http(move |request| {
+        let id = request.id();
+        let json = |body: &str| reply("200 OK", "Content-Type: application/json\r\n", body);
+        if request.is("initialize") {
+            return json(&format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-11-25","capabilities":{{"experimental":{{"aerostack":{{"guardian":{{}},"approvals":{{"at_most_once":true}}}}}}}},"serverInfo":{{"name":"raw","version":"1"}}}}}}"#
+            ));
+        }
+        if request.is("aerostack/guardian/request") {
+            return json(&format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32050,"message":"m","data":{{"approval_id":"apr_1"}}}}}}"#
+            ));
+        }
+        json_reply(request, &format!(r#"{{"approval_id":"apr_1",{members}}}"#))
+    })
+}
+
+/// What an approval comes to lets the agent go on only if it is a clear approval of what was asked.
+#[test]
+fn of_all_outcomes_only_a_clear_approval_allows_it() {
+    for (members, expect) in [
+        (r#""status":"approved""#, "approved"),
+        (
+            r#""status":"executed","result":{"decision":"approved"}"#,
+            "approved",
+        ),
+        (
+            r#""status":"approved","result":{"decision":"approved"}"#,
+            "approved",
+        ),
+        (r#""status":"executed""#, "undecided"),
+        (r#""status":"executed","result":{}"#, "undecided"),
+        (r#""status":"executed","result":["approved"]"#, "undecided"),
+        (
+            r#""status":"executed","result":{"decision":"executed"}"#,
+            "undecided",
+        ),
+        (
+            r#""status":"executed","result":{"decision":"pending"}"#,
+            "undecided",
+        ),
+        (
+            r#""status":"executed","result":{"decision":"denied"}"#,
+            "rejected",
+        ),
+        (
+            r#""status":"executed","error":{"code":1,"message":"approved"}"#,
+            "undecided",
+        ),
+        (
+            r#""status":"approved","params":{"action":"other"}"#,
+            "changed",
+        ),
+        (r#""status":"approved","params":{}"#, "changed"),
+        (r#""status":"denied""#, "rejected"),
+        (r#""status":"timed_out""#, "expired"),
+        (r#""status":"cancelled""#, "cancelled"),
+    ] {
+        let server = gated_by(members);
+        let mut gateway = Setup::url(&server.url())
+            .env("AEROSTACK_BUILTIN_TOOLS", "on")
+            .spawn();
+        gateway.initialize();
+        let answer = gateway.ask(&call("1", TOOL, PUSH));
+        assert_eq!(verdict(&answer)["decision"], expect, "{members}");
+        assert_eq!(
+            answer.at("/result/isError"),
+            expect != "approved",
+            "{members}"
+        );
+        gateway.finish().code(0);
+    }
+}
+
+/// A consent is for one operation: a workspace that names it again, for the same or for another,
+/// whatever it promises of executions, allows nothing by that.
+#[test]
+fn an_approval_allows_one_operation_once() {
+    let server = gated_by(r#""status":"approved""#);
+    let mut gateway = Setup::url(&server.url())
+        .env("AEROSTACK_BUILTIN_TOOLS", "on")
+        .spawn();
+    gateway.initialize();
+    let other = r#"{"category":"deploy","action":"deploy everything"}"#;
+    let first = gateway.ask(&call("1", TOOL, PUSH));
+    assert_eq!(verdict(&first)["decision"], "approved");
+    for (id, arguments, why) in [
+        ("2", PUSH, "was used by an identical call"),
+        ("3", other, "was asked for another request"),
+    ] {
+        let answer = gateway.ask(&call(id, TOOL, arguments));
+        assert_eq!(verdict(&answer)["decision"], "error");
+        assert_eq!(answer.at("/result/isError"), true);
+        assert!(answer.text().contains(why), "{answer:?}");
+    }
     gateway.finish().code(0);
 }

@@ -10,7 +10,7 @@
 //! host, chaos, storm        a random host, a random server, one seed of both
 //! applicant, gates, people, consents   calls that need approval, a workspace with people, one seed
 //! outages                   a workspace that is away, one seed
-//! scenarios, decisions, clerk, presence   one rule each, directed
+//! scenarios, decisions, trust, clerk, presence   one rule each, directed
 //! ```
 
 #[path = "simulation/applicant.rs"]
@@ -47,6 +47,8 @@ mod scenarios;
 mod script;
 #[path = "simulation/storm.rs"]
 mod storm;
+#[path = "simulation/trust.rs"]
+mod trust;
 #[path = "simulation/workspace.rs"]
 mod workspace;
 #[path = "simulation/world.rs"]

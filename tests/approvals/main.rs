@@ -11,6 +11,7 @@ mod hosts;
 mod once;
 mod places;
 mod scripted;
+mod words;
 
 use common::{Gateway, Line, Setup, Workspace, call};
 use serde_json::Value;

@@ -8,18 +8,18 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 /// A workspace of one tool: the calls it saw, and what it says.
-struct Script {
+pub(super) struct Script {
     server: RawServer,
     calls: Arc<Mutex<Vec<String>>>,
 }
 
 /// What comes on an approval's socket after the handshake: raw frames.
-type Frames = Vec<Vec<u8>>;
+pub(super) type Frames = Vec<Vec<u8>>;
 
 impl Script {
     /// `answer` gets each call's body and its number from 1, and makes the `result` or `error` member.
     /// `frames` are pushed on each approval's socket; none: 404. `poll` is the approval object.
-    fn start(
+    pub(super) fn start(
         answer: impl Fn(&str, usize) -> String + Send + Sync + 'static,
         frames: Frames,
         poll: &'static str,
@@ -41,7 +41,7 @@ impl Script {
     }
 
     /// A call that is told to wait for `apr_1`, and answered once it names it.
-    fn one(frames: Frames, poll: &'static str) -> Self {
+    pub(super) fn one(frames: Frames, poll: &'static str) -> Self {
         let answer = |body: &str, _| match body.contains("dev.aerostack/approval_id") {
             true => RESULT.to_owned(),
             false => needs("apr_1"),
@@ -49,22 +49,22 @@ impl Script {
         Self::start(answer, frames, poll)
     }
 
-    fn gateway(&self) -> Gateway {
+    pub(super) fn gateway(&self) -> Gateway {
         let mut gateway = Setup::url(&self.server.url()).spawn();
         gateway.initialize();
         gateway
     }
 
-    fn calls(&self) -> Vec<String> {
+    pub(super) fn calls(&self) -> Vec<String> {
         self.calls.lock().expect("not poisoned").clone()
     }
 }
 
-const RESULT: &str = r#""result":{"content":[{"type":"text","text":"hello"}]}"#;
+pub(super) const RESULT: &str = r#""result":{"content":[{"type":"text","text":"hello"}]}"#;
 /// A poll that never decides.
-const PENDING: &str = r#"{"approval_id":"apr_1","status":"pending"}"#;
+pub(super) const PENDING: &str = r#"{"approval_id":"apr_1","status":"pending"}"#;
 
-fn needs(id: &str) -> String {
+pub(super) fn needs(id: &str) -> String {
     format!(
         r#""error":{{"code":-32050,"message":"needs approval","data":{{"approval_id":"{id}"}}}}"#
     )
@@ -125,7 +125,7 @@ fn frame(first: u8, data: &str) -> Vec<u8> {
     bytes
 }
 
-fn text(data: &str) -> Vec<u8> {
+pub(super) fn text(data: &str) -> Vec<u8> {
     frame(0x81, data)
 }
 
