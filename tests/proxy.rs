@@ -163,7 +163,7 @@ fn through() {
         .env("HTTPS_PROXY", &squid.url(&format!("{PASSWORD}@")))
         .args(&["--check"])
         .spawn();
-    let report = prose(check);
+    let (report, _) = prose(check);
     let via = format!("Via proxy http://127.0.0.1:{} (HTTPS_PROXY)", squid.port);
     assert!(report.contains(&via), "{report}");
     assert!(report.contains("All checks passed"), "{report}");
@@ -180,19 +180,18 @@ fn through() {
         .env("NO_PROXY", ".test")
         .args(&["--check"])
         .spawn();
-    let report = prose(direct);
+    let (report, _) = prose(direct);
     assert!(
         report.contains("was not found") && !report.contains("Via"),
         "{report}"
     );
 }
 
-/// What a gateway that is no bridge prints until it ends.
-fn prose(mut gateway: Gateway) -> String {
+/// What a gateway that is no bridge prints until it ends, and its exit code.
+fn prose(mut gateway: Gateway) -> (String, Option<i32>) {
     let stdout = std::fs::File::from(gateway.take_stdout());
     let report = std::io::read_to_string(stdout).expect("UTF-8");
-    gateway.wait();
-    report
+    (report, gateway.wait().status.code())
 }
 
 fn credentials() {
@@ -211,6 +210,19 @@ fn credentials() {
         &squid.url("me:wrong@"),
         &["HTTP 407", "refuses those"],
     );
+    // The diagnosis, to the letter.
+    let check = Setup::workspace(&workspace)
+        .env("HTTPS_PROXY", &squid.url("me:wrong@"))
+        .args(&["--check"])
+        .spawn();
+    let (report, code) = prose(check);
+    let expect = format!(
+        "Aerostack Connection Check\n[-] Via proxy http://127.0.0.1:{} (HTTPS_PROXY)\n[failed] Workspace \
+         unreachable: the proxy wants credentials, or refuses those it was given (HTTP 407). Put them into \
+         HTTPS_PROXY: http://user:password@host:port\nNot all checks passed: see above for what to fix.\n",
+        squid.port
+    );
+    assert_eq!((report.as_str(), code), (expect.as_str(), Some(1)));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 mod lower;
 mod readme;
 mod report;
+mod secrets;
 mod statuses;
 mod upper;
 

@@ -160,7 +160,7 @@ impl Report {
 }
 
 /// Exit code and stdout. stderr stays empty, and the token is nowhere.
-fn ended(mut gateway: Gateway) -> (Option<i32>, String) {
+pub(crate) fn ended(mut gateway: Gateway) -> (Option<i32>, String) {
     let stdout = std::fs::File::from(gateway.take_stdout());
     let text = std::io::read_to_string(stdout).expect("UTF-8");
     let ended = gateway.wait();
