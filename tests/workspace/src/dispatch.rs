@@ -193,7 +193,10 @@ fn page(call: &Call, name: &str, mut all: Vec<RawObject>) -> Outcome {
 
 async fn tools(call: &Call) -> Vec<RawObject> {
     let workspace = &call.workspace;
-    let mut all = catalog().tools.clone();
+    let mut all = Vec::new();
+    if workspace.settings.locked().demo {
+        all.extend(catalog().tools.clone());
+    }
     if workspace.demo.extra.load(Ordering::SeqCst) {
         let extra = r#"{"name":"demo__extra","inputSchema":{"type":"object"}}"#;
         all.extend(RawObject::parse(extra));
@@ -215,7 +218,10 @@ async fn tools(call: &Call) -> Vec<RawObject> {
 
 async fn resources(call: &Call) -> Vec<RawObject> {
     let workspace = &call.workspace;
-    let mut all = demo::resources(&workspace.demo);
+    let mut all = Vec::new();
+    if workspace.settings.locked().demo {
+        all.extend(demo::resources(&workspace.demo));
+    }
     if workspace.identity.conformance {
         all.extend(conformance::catalog().resources.clone());
     }
@@ -227,7 +233,10 @@ async fn resources(call: &Call) -> Vec<RawObject> {
 
 async fn templates(call: &Call) -> Vec<RawObject> {
     let workspace = &call.workspace;
-    let mut all = catalog().templates.clone();
+    let mut all = Vec::new();
+    if workspace.settings.locked().demo {
+        all.extend(catalog().templates.clone());
+    }
     if workspace.identity.conformance {
         all.extend(conformance::catalog().templates.clone());
     }
@@ -243,7 +252,10 @@ async fn templates(call: &Call) -> Vec<RawObject> {
 
 async fn prompts(call: &Call) -> Vec<RawObject> {
     let workspace = &call.workspace;
-    let mut all = catalog().prompts.clone();
+    let mut all = Vec::new();
+    if workspace.settings.locked().demo {
+        all.extend(catalog().prompts.clone());
+    }
     if workspace.identity.conformance {
         all.extend(conformance::catalog().prompts.clone());
     }
@@ -272,7 +284,12 @@ async fn call_tool(call: &Call) -> Outcome {
     let arguments = input::arguments(call)?;
     input::state(call)?;
     call.workspace.traffic.executed(&name);
-    let outcome = match demo::run(call, &name, &arguments).await {
+    let demo = call.workspace.settings.locked().demo;
+    let outcome = match demo {
+        true => demo::run(call, &name, &arguments).await,
+        false => None,
+    };
+    let outcome = match outcome {
         Some(outcome) => Some(outcome),
         None if call.workspace.identity.conformance => {
             conformance::run(call, &name, &arguments).await
@@ -287,7 +304,9 @@ async fn read_resource(call: &Call) -> Outcome {
     let Some(uri) = call.params.string("uri") else {
         return Err(RpcError::params("resources/read needs a uri"));
     };
-    if let Some(outcome) = demo::read_resource(&call.workspace.demo, &uri) {
+    if call.workspace.settings.locked().demo
+        && let Some(outcome) = demo::read_resource(&call.workspace.demo, &uri)
+    {
         return outcome;
     }
     if call.workspace.identity.conformance
@@ -322,7 +341,9 @@ async fn get_prompt(call: &Call) -> Outcome {
         return upstream.forward(call, Some(name)).await;
     }
     let arguments = input::arguments(call)?;
-    if let Some(outcome) = demo::prompt(&name, &arguments) {
+    if call.workspace.settings.locked().demo
+        && let Some(outcome) = demo::prompt(&name, &arguments)
+    {
         return outcome;
     }
     if call.workspace.identity.conformance
@@ -388,7 +409,10 @@ pub fn streams(call: &Call) -> bool {
         .upstreams
         .iter()
         .any(|u| u.own(&tool).is_some());
-    (upstream && call.meta().get("progressToken").is_some())
+    // A server behind us may ask something of a client that can answer, before it answers itself.
+    let asks = ["sampling", "elicitation", "roots"];
+    let asks = call.session().is_some() && asks.iter().any(|c| call.client_can(c));
+    (upstream && (asks || call.meta().get("progressToken").is_some()))
         || demo::streams(call, &tool)
         || (call.workspace.identity.conformance && conformance::streams(call, &tool))
 }

@@ -26,7 +26,13 @@ pub async fn run(args: Args) -> Result<(), String> {
         .upstream
         .iter()
         .map(|u| Upstream::parse(u))
+        .chain(args.upstream_stdio.iter().map(|u| Upstream::parse_stdio(u)))
         .collect::<Result<Vec<_>, _>>()?;
+    for (at, upstream) in upstreams.iter().enumerate() {
+        if upstreams[..at].iter().any(|u| u.name == upstream.name) {
+            return Err(format!("two servers are named {}", upstream.name));
+        }
+    }
     let store = match &args.data {
         Some(dir) => Some(Arc::new(
             Store::open(dir).map_err(|e| format!("--data: {e}"))?,
@@ -89,6 +95,10 @@ pub async fn run(args: Args) -> Result<(), String> {
         admin.as_ref(),
     )?;
 
+    for at in 0..workspace.upstreams.len() {
+        let workspace = workspace.clone();
+        tokio::spawn(async move { connect(&workspace.upstreams[at]).await });
+    }
     let serve = listen::serve(
         listener,
         tls,
@@ -99,10 +109,22 @@ pub async fn run(args: Args) -> Result<(), String> {
         outcome = serve => outcome.map_err(|e| e.to_string()),
         () = stop => Ok(()),
     };
+    for upstream in &workspace.upstreams {
+        upstream.stop().await;
+    }
     if let (Some(file), None) = (&ca_file, &args.data) {
         std::fs::remove_file(file).ok();
     }
     outcome
+}
+
+/// Connects a server behind us before somebody needs it, and tells the person at the terminal what came of it.
+async fn connect(upstream: &Upstream) {
+    let words = match upstream.connect().await {
+        Ok(tools) => format!("{}: {tools} tools", upstream.name),
+        Err(e) => format!("{}: no tools, because it answered {e}", upstream.name),
+    };
+    writeln!(io::stderr(), "aerostack-workspace: {words}").ok();
 }
 
 /// Listens; on port 0 where it listened before, so that those who know the address come back to it.

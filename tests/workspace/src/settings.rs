@@ -116,6 +116,8 @@ pub struct Settings {
     pub retry_ms: u64,
     /// Entries of one page of a list; 0: all.
     pub page_size: usize,
+    /// The demo servers' tools, resources and prompts are there.
+    pub demo: bool,
     /// No tools at all: tools/list answers -32601 and the capability is absent.
     pub no_tools: bool,
     /// How WebSocket upgrades are answered.
@@ -149,6 +151,7 @@ impl Default for Settings {
             sessions: true,
             retry_ms: 500,
             page_size: 0,
+            demo: true,
             no_tools: false,
             upgrades: Upgrades::Accept,
             outage: Outage::None,

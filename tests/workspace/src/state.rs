@@ -150,6 +150,9 @@ impl Workspace {
             connections: Mutex::default(),
             windows: Mutex::default(),
         });
+        for upstream in &workspace.upstreams {
+            upstream.attach(Arc::downgrade(&workspace));
+        }
         Ok(workspace)
     }
 

@@ -1,65 +1,94 @@
-//! Servers behind the workspace: a small Streamable HTTP client of the handshake era.
+//! Servers behind the workspace: tools of real MCP servers, over Streamable HTTP or over the stdio of a program.
+//!
+//! What a server asks of its client (sampling, elicitation, roots) goes to the client whose call it is working on;
+//! outside of a call there is nobody to ask. That its lists have changed is announced to everybody.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Response, Uri};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use serde_json::json;
-
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 
 use crate::call::Call;
 use crate::raw::{RawObject, raw};
 use crate::risk::Risk;
-use crate::rpc::{self, Message, Outcome, RpcError};
+use crate::rpc::{self, Outcome, RpcError};
+use crate::state::Workspace;
+use crate::sync::Locked;
+
+mod http;
+mod stdio;
 
 /// A server behind the workspace.
 #[derive(Debug)]
 pub struct Upstream {
     /// Its tools appear as `<name>__<tool>`.
     pub name: String,
-    uri: Uri,
-    session: Mutex<Option<UpstreamSession>>,
+    link: Link,
     ids: AtomicU64,
+    /// Whom changes are announced to.
+    workspace: OnceLock<Weak<Workspace>>,
+    /// What its tools may do, from its last list.
+    risks: Mutex<HashMap<String, Risk>>,
 }
 
-#[derive(Clone, Debug)]
-struct UpstreamSession {
-    id: Option<String>,
-    version: String,
+/// How it is reached.
+#[derive(Debug)]
+enum Link {
+    Http(Box<http::Http>),
+    Stdio(stdio::Stdio),
 }
 
-/// Why an exchange failed.
-enum Failed {
-    /// The session is gone: a new one may help.
-    Session,
-    /// Anything else.
-    Other(String),
+/// Splits `NAME=…`.
+fn named(text: &str) -> Result<(&str, &str), String> {
+    let (name, rest) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text}: expected NAME=…"))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.contains("__") || !name.chars().all(plain) {
+        return Err(format!(
+            "{name:?} cannot name a server: letters, digits, - _ . and no __"
+        ));
+    }
+    Ok((name, rest))
 }
 
 impl Upstream {
+    fn new(name: &str, link: Link) -> Self {
+        Upstream {
+            name: name.to_owned(),
+            link,
+            ids: AtomicU64::new(0),
+            workspace: OnceLock::new(),
+            risks: Mutex::default(),
+        }
+    }
+
     /// Reads `NAME=URL`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (name, url) = text.split_once('=').ok_or("expected NAME=URL")?;
-        if name.is_empty() || name.contains("__") {
-            return Err("the name may not be empty or contain __".to_owned());
-        }
-        let uri: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(format!("{url} is not an http or https URL"));
-        }
-        Ok(Upstream {
-            name: name.to_owned(),
-            uri,
-            session: Mutex::default(),
-            ids: AtomicU64::new(0),
-        })
+        let (name, url) = named(text)?;
+        Ok(Upstream::new(
+            name,
+            Link::Http(Box::new(http::Http::parse(url)?)),
+        ))
+    }
+
+    /// Reads `NAME=command with arguments`; the program is started when it is needed.
+    pub fn parse_stdio(text: &str) -> Result<Self, String> {
+        let (name, command) = named(text)?;
+        Ok(Upstream::new(
+            name,
+            Link::Stdio(stdio::Stdio::parse(command)?),
+        ))
+    }
+
+    /// Says whom changes are announced to.
+    pub(crate) fn attach(&self, workspace: Weak<Workspace>) {
+        self.workspace.set(workspace).ok();
+    }
+
+    fn workspace(&self) -> Option<Arc<Workspace>> {
+        self.workspace.get()?.upgrade()
     }
 
     /// The upstream's own name of `<name>__<tool>`.
@@ -76,14 +105,24 @@ impl Upstream {
         object
     }
 
+    /// Connects and reads the list of tools: how many there are, or why there are none.
+    pub async fn connect(&self) -> Result<usize, String> {
+        let tools = self.try_list("tools/list", "tools").await;
+        tools
+            .map(|tools| tools.len())
+            .map_err(|e| e.raw.get().to_owned())
+    }
+
     /// All pages of a list; an upstream that cannot be asked has nothing to list.
     pub async fn list(&self, method: &str, member: &str) -> Vec<RawObject> {
+        self.try_list(method, member).await.unwrap_or_default()
+    }
+
+    async fn try_list(&self, method: &str, member: &str) -> Result<Vec<RawObject>, RpcError> {
         let mut all = Vec::new();
         let mut params = RawObject::default();
         for _ in 0..100 {
-            let Ok(result) = self.request(None, method, &params).await else {
-                break;
-            };
+            let result = self.request(None, method, &params).await?;
             let Some(result) = RawObject::parse(result.get()) else {
                 break;
             };
@@ -93,16 +132,21 @@ impl Upstream {
                 _ => break,
             }
         }
-        all
+        if method == "tools/list" {
+            let risk = |tool: &RawObject| Some((tool.string("name")?, Risk::of_tool(tool)));
+            *self.risks.locked() = all.iter().filter_map(risk).collect();
+        }
+        Ok(all)
     }
 
     /// What a tool may do, by its server's own list.
     pub async fn risk(&self, tool: &str) -> Risk {
-        let tools = self.list("tools/list", "tools").await;
-        let found = tools
-            .iter()
-            .find(|t| t.string("name").as_deref() == Some(tool));
-        found.map_or(Risk::Unknown, Risk::of_tool)
+        let known = self.risks.locked().get(tool).copied();
+        if let Some(risk) = known {
+            return risk;
+        }
+        self.list("tools/list", "tools").await;
+        self.risks.locked().get(tool).copied().unwrap_or_default()
     }
 
     /// Passes a request on, under the upstream's own name of the tool or prompt.
@@ -130,19 +174,22 @@ impl Upstream {
     }
 
     async fn request(&self, call: Option<&Call>, method: &str, params: &RawObject) -> Outcome {
-        for _ in 0..2 {
-            let session = self.session().await.map_err(|e| self.error(&e))?;
-            let id = raw(&self.ids.fetch_add(1, Ordering::Relaxed));
-            let body = rpc::request(&id, method, &params.to_raw());
-            match self.exchange(Some(&session), body, call).await {
-                Ok((_, Some(outcome))) => return outcome,
-                Ok((_, None)) => return Err(self.error("there was no answer")),
-                Err(Failed::Other(e)) => return Err(self.error(&e)),
-                // "When a client receives HTTP 404 …, it MUST start a new session": it was not executed.
-                Err(Failed::Session) => *self.session.lock().await = None,
-            }
+        match &self.link {
+            Link::Http(http) => http.request(self, call, method, params).await,
+            Link::Stdio(stdio) => stdio.request(self, call, method, params).await,
         }
-        Err(self.error("its sessions do not last"))
+    }
+
+    /// Ends its program, where it has one.
+    pub async fn stop(&self) {
+        match &self.link {
+            Link::Http(_) => {}
+            Link::Stdio(stdio) => stdio.stop().await,
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
     fn error(&self, why: &str) -> RpcError {
@@ -152,187 +199,60 @@ impl Upstream {
         )
     }
 
-    async fn session(&self) -> Result<UpstreamSession, String> {
-        let mut slot = self.session.lock().await;
-        if let Some(session) = &*slot {
-            return Ok(session.clone());
-        }
-        let params = json!({
+    /// What we say of ourselves. Requests of the server pass to clients that can answer them.
+    fn hello() -> Box<serde_json::value::RawValue> {
+        raw(&json!({
             "protocolVersion": crate::session::LEGACY_VERSIONS[0],
-            "capabilities": {},
+            "capabilities": { "sampling": {}, "elicitation": {}, "roots": {} },
             "clientInfo": { "name": "aerostack-workspace", "version": env!("CARGO_PKG_VERSION") },
-        });
-        let body = rpc::request(&raw("init"), "initialize", &raw(&params));
-        let failed = |f| {
-            if let Failed::Other(e) = f {
-                e
-            } else {
-                "it refused initialize".to_owned()
+        }))
+    }
+
+    /// The server notifies: of its lists to everybody, of a call's progress to the call.
+    fn notified(&self, method: &str, params: &RawObject, call: Option<&Call>) {
+        let list = method
+            .strip_prefix("notifications/")
+            .and_then(|m| m.strip_suffix("/list_changed"));
+        match (list, call, self.workspace()) {
+            (Some("tools" | "resources" | "prompts"), _, Some(workspace)) => {
+                self.risks.locked().clear();
+                let wants = format!("{}ListChanged", list.unwrap_or_default());
+                workspace.announce(method, &wants);
             }
-        };
-        let (id, outcome) = self.exchange(None, body, None).await.map_err(failed)?;
-        let result = match outcome {
-            Some(Ok(result)) => RawObject::parse(result.get()).unwrap_or_default(),
-            Some(Err(e)) => return Err(format!("initialize: {}", e.raw.get())),
-            None => return Err("initialize was not answered".to_owned()),
-        };
-        let version = result
-            .string("protocolVersion")
-            .ok_or("no protocol version")?;
-        let session = UpstreamSession { id, version };
-        let ready = rpc::notification("notifications/initialized", None);
-        self.exchange(Some(&session), ready, None)
-            .await
-            .map_err(failed)?;
-        *slot = Some(session.clone());
-        Ok(session)
-    }
-
-    /// One POST. Notifications of the answer's stream go to `call`.
-    async fn exchange(
-        &self,
-        session: Option<&UpstreamSession>,
-        body: String,
-        call: Option<&Call>,
-    ) -> Result<(Option<String>, Option<Outcome>), Failed> {
-        let response = self.send(session, body).await.map_err(Failed::Other)?;
-        let status = response.status();
-        if session.is_some_and(|s| s.id.is_some()) && matches!(status.as_u16(), 400 | 404) {
-            return Err(Failed::Session);
-        }
-        if !status.is_success() {
-            return Err(Failed::Other(format!("it answered {status}")));
-        }
-        let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|v| v.to_str().ok())
-                .map(ToOwned::to_owned)
-        };
-        let id = header("mcp-session-id");
-        if header("content-type").is_some_and(|t| t.starts_with("text/event-stream")) {
-            let outcome = self
-                .read_stream(response, call)
-                .await
-                .map_err(Failed::Other)?;
-            return Ok((id, outcome));
-        }
-        let bytes = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|e| Failed::Other(e.to_string()))?
-            .to_bytes();
-        let text = String::from_utf8_lossy(&bytes);
-        match Message::parse(&text) {
-            Ok(Message::Response { outcome, .. }) => Ok((id, Some(outcome))),
-            _ => Ok((id, None)),
-        }
-    }
-
-    async fn read_stream(
-        &self,
-        mut response: Response<hyper::body::Incoming>,
-        call: Option<&Call>,
-    ) -> Result<Option<Outcome>, String> {
-        let mut buffer = Vec::new();
-        while let Some(frame) = response.frame().await {
-            let Ok(data) = frame.map_err(|e| e.to_string())?.into_data() else {
-                continue;
-            };
-            buffer.extend(data.iter().filter(|b| **b != b'\r'));
-            while let Some(end) = buffer.windows(2).position(|w| w == b"\n\n") {
-                let event: Vec<u8> = buffer.drain(..end + 2).collect();
-                let event = String::from_utf8_lossy(&event);
-                let data: Vec<_> = event
-                    .lines()
-                    .filter_map(|l| l.strip_prefix("data:"))
-                    .collect();
-                match Message::parse(&data.join("\n")) {
-                    Ok(Message::Response { outcome, .. }) => return Ok(Some(outcome)),
-                    Ok(Message::Notification { method, params }) => {
-                        if let Some(call) = call {
-                            call.notify(&method, &params.to_raw());
-                        }
-                    }
-                    _ => {}
+            (None, _, Some(workspace)) if method == "notifications/resources/updated" => {
+                if let Some(uri) = params.string("uri") {
+                    workspace.announce_resource(&uri);
                 }
             }
+            (None, Some(call), _) => call.notify(method, &params.to_raw()),
+            _ => {}
         }
-        Ok(None)
     }
 
-    async fn send(
-        &self,
-        session: Option<&UpstreamSession>,
-        body: String,
-    ) -> Result<Response<hyper::body::Incoming>, String> {
-        let host = self
-            .uri
-            .host()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .to_owned();
-        let secure = self.uri.scheme_str() == Some("https");
-        let port = self.uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tcp = TcpStream::connect((host.as_str(), port))
-            .await
-            .map_err(|e| e.to_string())?;
-        let authority = self.uri.authority().map_or("", |a| a.as_str());
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(self.uri.path_and_query().map_or("/", |p| p.as_str()))
-            .header(HOST, authority)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json, text/event-stream");
-        if let Some(session) = session {
-            request = request.header("mcp-protocol-version", &session.version);
-            if let Some(id) = &session.id {
-                request = request.header("mcp-session-id", id);
+    /// The server asks: the client whose call it works on answers.
+    async fn asked(call: Option<&Call>, method: &str, params: &RawObject) -> Outcome {
+        let capability = match method {
+            "ping" => return Ok(raw(&json!({}))),
+            "sampling/createMessage" => "sampling",
+            "elicitation/create" => "elicitation",
+            "roots/list" => "roots",
+            _ => {
+                let message = format!("method not found: {method}");
+                return Err(RpcError::new(rpc::METHOD_NOT_FOUND, message));
             }
-        }
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|e| e.to_string())?;
-        if !secure {
-            return converse(TokioIo::new(tcp), request).await;
-        }
-        let name = ServerName::try_from(host).map_err(|e| e.to_string())?;
-        let roots = rustls::RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let tls = connector
-            .connect(name, tcp)
-            .await
-            .map_err(|e| e.to_string())?;
-        converse(TokioIo::new(tls), request).await
+        match call {
+            Some(call) if call.client_can(capability) => call.ask(method, &params.to_raw()).await,
+            Some(_) => Err(RpcError::new(
+                rpc::METHOD_NOT_FOUND,
+                format!("the client whose call this is does not offer {capability}"),
+            )),
+            None => Err(RpcError::new(
+                rpc::METHOD_NOT_FOUND,
+                format!("{method} outside of a call: there is nobody to ask"),
+            )),
+        }
     }
-}
-
-async fn converse<T>(
-    io: T,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<hyper::body::Incoming>, String>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-        .await
-        .map_err(|e| e.to_string())?;
-    tokio::spawn(connection);
-    sender
-        .send_request(request)
-        .await
-        .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -344,8 +264,18 @@ mod tests {
         let upstream = Upstream::parse("every=http://127.0.0.1:1/mcp").expect("valid");
         assert_eq!(upstream.own("every__echo").map(|(_, n)| n), Some("echo"));
         assert!(upstream.own("everything__echo").is_none());
-        for bad in ["x", "=http://a", "a__b=http://a", "a=ftp://b", "a=/path"] {
+        for bad in [
+            "x",
+            "=http://a",
+            "a__b=http://a",
+            "a=ftp://b",
+            "a=/path",
+            "a b=http://c",
+        ] {
             assert!(Upstream::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["x", "=cat", "a=", "a=  ", "a='open"] {
+            assert!(Upstream::parse_stdio(bad).is_err(), "{bad}");
         }
     }
 }

@@ -144,9 +144,18 @@ impl Workspace {
 
     /// Waits until a tool runs.
     pub(crate) fn until_running(&self, tool: &str) {
+        self.until("/executions", |e| !e["tools"][tool].is_null());
+    }
+
+    /// Waits until a read-out of the admin API fits.
+    pub(crate) fn until(&self, path: &str, fits: impl Fn(&Value) -> bool) {
         let end = std::time::Instant::now() + PATIENCE;
-        while self.read("/executions")["tools"][tool].is_null() {
-            assert!(std::time::Instant::now() < end, "{tool} never ran");
+        loop {
+            let value = self.read(path);
+            if fits(&value) {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "{path}: {value}");
             std::thread::yield_now();
         }
     }
