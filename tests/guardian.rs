@@ -73,9 +73,17 @@ fn the_definition_says_when_to_call_and_what_comes() {
         "database",
     ];
     assert_eq!(categories, json!(all));
+    // Schema readers of some hosts know no `type` that is a list.
+    assert!(!tool.to_string().contains("\"type\":["), "{tool}");
+    for name in [TOOL, "aerostack__agent_chat"] {
+        let tool = tools.iter().find(|tool| tool["name"] == name);
+        let meta = &tool.expect("it is listed")["_meta"];
+        assert_eq!(meta, &json!({"anthropic/alwaysLoad": true}), "{name}");
+    }
     for part in all
         .iter()
         .chain(&["BEFORE", "do NOT proceed", "rm -rf", "reset --hard", ".env"])
+        .chain(&["A task id, a time-out", "is NO approval"])
     {
         assert!(words.contains(part), "{part}: {words}");
     }
@@ -90,10 +98,8 @@ fn the_definition_says_when_to_call_and_what_comes() {
     );
     assert_eq!(output["properties"]["decision"]["type"], "string");
     for name in ["approval_id", "note", "decided_by"] {
-        assert_eq!(
-            output["properties"][name]["type"],
-            json!(["string", "null"])
-        );
+        let words = output["properties"][name]["description"].as_str();
+        assert!(words.is_some_and(|words| words.contains("null")), "{name}");
     }
     assert!(tool["annotations"]["readOnlyHint"].is_boolean() && tool["title"].is_string());
     gateway.finish().code(0);

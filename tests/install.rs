@@ -324,6 +324,14 @@ fn files_are_looked_for_where_the_environment_says() {
         ),
         ("openclaw", "OPENCLAW_CONFIG_PATH", "o.json", "o.json"),
         ("opencode", "OPENCODE_CONFIG", "oc.json", "oc.json"),
+        ("gemini", "GEMINI_CLI_HOME", "g", "g/.gemini/settings.json"),
+        ("qwen", "QWEN_HOME", "q", "q/settings.json"),
+        (
+            "cline",
+            "CLINE_DATA_DIR",
+            "d",
+            "d/settings/cline_mcp_settings.json",
+        ),
     ] {
         run(host, name, &home.path(value));
         assert!(written(&home.path(file)), "{host}");
@@ -372,6 +380,7 @@ fn every_host_that_has_a_time_limit_gets_an_hour() {
         ("copilot", "\"timeout\": 3600000"),
         ("gemini", "\"timeout\": 3600000"),
         ("goose", "timeout: 3600"),
+        ("openclaw", "\"requestTimeoutMs\": 3600000"),
         ("opencode", "\"timeout\": 3600000"),
         ("qwen", "\"timeout\": 3600000"),
     ] {

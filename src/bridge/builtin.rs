@@ -22,7 +22,8 @@ push, changing configuration or credentials, deploying, direct database changes)
 proceed only if it answers approved.";
 
 /// The definitions as they are listed. The descriptions are written for the model that decides
-/// whether to call.
+/// whether to call. Claude Code hides tools until they are searched for, but for those that say
+/// `anthropic/alwaysLoad`; and some hosts' schema readers know no `type` that is a list.
 const DEFINITIONS: [(&str, &str); 2] = [
     (
         GUARDIAN,
@@ -32,16 +33,17 @@ const DEFINITIONS: [(&str, &str); 2] = [
             r#"or overwriting files), shell_destructive (rm -rf, DROP TABLE, killing processes, formatting), git_push (push, force push, "#,
             r#"reset --hard), config_modify (.env, credentials, production configuration), deploy (deploy, publish or release to any "#,
             r#"environment), database (direct changes of data outside migrations). Only the decision approved allows it: with any other "#,
-            r#"answer, or none, do NOT proceed and do not try another way to the same effect.","inputSchema":{"type":"object","properties":{"#,
+            r#"answer, or none, do NOT proceed and do not try another way to the same effect. A task id, a time-out or a call that "#,
+            r#"still runs in the background is NO approval: wait, or call again with the same arguments.","inputSchema":{"type":"object","properties":{"#,
             r#""category":{"type":"string","enum":["file_delete","shell_destructive","git_push","config_modify","deploy","database"],"#,
             r#""description":"What kind of operation it is"},"action":{"type":"string","description":"The exact command or change"},"#,
             r#""details":{"type":"string","description":"Why it is needed and what it affects"},"risk":{"type":"string","#,
             r#""enum":["low","medium","high","critical"],"description":"How bad it would be if it went wrong"},"cwd":{"type":"string","#,
             r#""description":"The directory it runs in"}},"required":["category","action"]},"outputSchema":{"type":"object","properties":{"#,
-            r#""decision":{"type":"string","description":"approved, or the reason why not"},"approval_id":{"type":["string","null"]},"#,
-            r#""note":{"type":["string","null"]},"decided_by":{"type":["string","null"]}},"required":["decision","approval_id","note","#,
+            r#""decision":{"type":"string","description":"approved, or the reason why not"},"approval_id":{"description":"a string or null"},"#,
+            r#""note":{"description":"the person's words or null"},"decided_by":{"description":"who, or null"}},"required":["decision","approval_id","note","#,
             r#""decided_by"]},"annotations":{"title":"Local Guardian","readOnlyHint":true,"destructiveHint":false,"idempotentHint":false,"#,
-            r#""openWorldHint":true}}"#
+            r#""openWorldHint":true},"_meta":{"anthropic/alwaysLoad":true}}"#
         ),
     ),
     (
@@ -53,7 +55,8 @@ const DEFINITIONS: [(&str, &str); 2] = [
             r#""action":{"type":"string","enum":["read","wait","send"]},"text":{"type":"string","description":"For send: the message"},"#,
             r#""topic":{"type":"string","description":"The conversation; leave out for the general one"},"timeout_s":{"type":"number","#,
             r#""minimum":1,"maximum":300,"description":"For wait: seconds, default 50"}},"required":["action"]},"annotations":{"#,
-            r#""title":"Agent Chat","readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":true}}"#
+            r#""title":"Agent Chat","readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":true},"#,
+            r#""_meta":{"anthropic/alwaysLoad":true}}"#
         ),
     ),
 ];

@@ -76,7 +76,10 @@ pub const HOSTS: &[Host] = &[
                 "VSCodium/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
             ),
         ],
-        variables: &[("CLINE_MCP_SETTINGS_PATH", "")],
+        variables: &[
+            ("CLINE_MCP_SETTINGS_PATH", ""),
+            ("CLINE_DATA_DIR", "settings/cline_mcp_settings.json"),
+        ],
         then: "Cline notices by itself; if not, reload the window",
     },
     Host {
@@ -141,7 +144,7 @@ pub const HOSTS: &[Host] = &[
         limits: &[("timeout", Raw("3600000"))],
         env: &[],
         places: &[place(Base::Home, ".gemini", ".gemini/settings.json")],
-        variables: &[],
+        variables: &[("GEMINI_CLI_HOME", ".gemini/settings.json")],
         then: "Start a new session of Gemini CLI",
     },
     Host {
@@ -169,7 +172,7 @@ pub const HOSTS: &[Host] = &[
         servers: &["mcp", "servers"],
         shape: Shape::Usual,
         fixed: &[],
-        limits: &[],
+        limits: &[("requestTimeoutMs", Raw("3600000"))],
         env: &[],
         places: &[place(Base::Home, ".openclaw", ".openclaw/openclaw.json")],
         variables: &[
@@ -205,7 +208,7 @@ pub const HOSTS: &[Host] = &[
         limits: &[("timeout", Raw("3600000"))],
         env: &[],
         places: &[place(Base::Home, ".qwen", ".qwen/settings.json")],
-        variables: &[],
+        variables: &[("QWEN_HOME", "settings.json")],
         then: "Start a new session of Qwen Code",
     },
     Host {
