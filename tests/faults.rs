@@ -746,3 +746,101 @@ fn a_server_that_accepts_and_is_silent_does_not_hold_up_the_end() {
     assert_eq!(ended.lines[0].at("/error/data/executed"), "unknown");
     drop(kept);
 }
+
+/// "404 with -32601" is how a server says that it has no such method: no session is lost by it.
+#[test]
+fn an_unknown_method_with_404_is_no_lost_session() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = opened.clone();
+    let server = RawServer::http(move |request| {
+        if request.is("initialize") {
+            count.fetch_add(1, Ordering::SeqCst);
+            let plain = String::from_utf8(json_reply(request, "{}")).expect("text");
+            return plain
+                .replacen("\r\n", "\r\nMcp-Session-Id: s1\r\n", 1)
+                .into_bytes();
+        }
+        if request.is("acme/none") {
+            let id = request.id();
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"none"}}}}"#
+            );
+            return reply("404 Not Found", "Content-Type: application/json\r\n", &body);
+        }
+        json_reply(request, "{}")
+    });
+    let mut gateway = Setup::url(&server.url()).spawn();
+    gateway.initialize();
+    let error = gateway.ask(&request("1", "acme/none"));
+    assert_eq!(
+        error.0,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"none"}}"#
+    );
+    gateway.ask(&request("2", "ping"));
+    assert_eq!(opened.load(Ordering::SeqCst), 1, "one session");
+    gateway.finish().code(0);
+}
+
+/// A call was refused for its headers, and what they depend on can not be learnt: the host hears
+/// what the server said of its call, not what became of our own request.
+#[test]
+fn what_a_server_said_is_not_lost_when_the_repeat_fails() {
+    const MISMATCH: &str =
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"header x"}}"#;
+    for list in ["403 Forbidden", "200 OK"] {
+        let server = RawServer::http(move |request| {
+            let json = "Content-Type: application/json\r\n";
+            match request.is("tools/call") {
+                true => reply("400 Bad Request", json, MISMATCH),
+                false if request.is("tools/list") => reply(list, "", ""),
+                false => json_reply(request, "{}"),
+            }
+        });
+        let mut gateway = Setup::url(&server.url()).spawn();
+        let line = modern("1", "tools/call", r#""name":"any","arguments":{},"#);
+        assert_eq!(gateway.ask(&line).0, MISMATCH, "{list}");
+        gateway.finish().code(0);
+    }
+}
+
+/// Bytes that nobody asked for: the connection is out of step, and what they say is nobody's answer.
+#[test]
+fn bytes_on_an_idle_connection_end_it() {
+    let (intrude, wanted) = mpsc::channel::<()>();
+    let (ended, seen) = mpsc::channel::<()>();
+    let wanted = std::sync::Mutex::new(wanted);
+    let server = RawServer::start(move |mut stream, _| {
+        use std::io::Read;
+        while let Some(request) = Request::read(&mut stream) {
+            let again = request.is("tools/call") && request.body.contains("\"id\":1,");
+            if stream.write_all(&json_reply(&request, "{}")).is_err() {
+                return;
+            }
+            if again {
+                let wanted = wanted.lock().expect("not poisoned");
+                wanted
+                    .recv_timeout(common::DEADLINE)
+                    .expect("the test says when");
+                let body = r#"{"jsonrpc":"2.0","id":2,"result":{"forged":true}}"#;
+                let forged = reply("200 OK", "Content-Type: application/json\r\n", body);
+                stream.write_all(&forged).expect("it is open");
+                // The gateway goes; it does not ask anything more here.
+                stream
+                    .set_read_timeout(Some(common::DEADLINE))
+                    .expect("a time");
+                assert_eq!(stream.read(&mut [0; 1]).unwrap_or_default(), 0);
+                ended.send(()).expect("it is waited for");
+                return;
+            }
+        }
+    });
+    let mut gateway = Setup::url(&server.url()).spawn();
+    gateway.initialize();
+    gateway.ask(&call("1", "any", "{}"));
+    intrude.send(()).expect("the server waits");
+    seen.recv_timeout(common::DEADLINE)
+        .expect("the connection is closed");
+    let answer = gateway.ask(&call("2", "any", "{}"));
+    assert_eq!(answer.at("/result"), json!({}), "{answer:?}");
+    gateway.finish().code(0);
+}
