@@ -172,7 +172,7 @@ fn an_error_with_a_success_status_passes_byte_for_byte() {
 #[test]
 fn the_diagnosis_shows_no_token() {
     type Answer = fn(&Request) -> Vec<u8>;
-    let ways: [(&str, Answer); 4] = [
+    let ways: [(&str, Answer); 5] = [
         ("a.example", |_| {
             let location = format!("Location: https://a.example/?t={TOKEN}\r\n");
             reply("302 Found", &location, "")
@@ -185,6 +185,14 @@ fn the_diagnosis_shows_no_token() {
             let id = request.id();
             let body = format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-3,"message":"not today, {TOKEN}"}}}}"#
+            );
+            reply("200 OK", JSON, &body)
+        }),
+        // Where it is cut: half a token is a token, too.
+        ("x ***", |request| {
+            let (id, long) = (request.id(), "x ".repeat(145));
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-3,"message":"{long}{TOKEN}"}}}}"#
             );
             reply("200 OK", JSON, &body)
         }),
