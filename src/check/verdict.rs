@@ -113,8 +113,15 @@ pub(super) fn words(problem: &Problem, view: View<'_>) -> String {
         Problem::Failed(Failure::Status(refusal)) if !view.has_token => {
             without_token(refusal, view.origin)
         }
-        Problem::Failed(failure) => failure.words(view.origin),
+        Problem::Failed(failure) => detail(failure, view.origin),
     }
+}
+
+/// The words of a failure without the claim that the workspace can not be reached: that is the
+/// diagnosis' to say.
+fn detail(failure: &Failure, origin: &str) -> String {
+    let words = failure.words(origin);
+    words.strip_prefix(UNREACHABLE).unwrap_or(&words).to_owned()
 }
 
 /// Whether the legacy handshake may have been refused because the server only speaks the modern era.
@@ -143,7 +150,7 @@ fn without_token(refusal: &Refusal, origin: &str) -> String {
         403 if !refusal.html => format!(
             "{origin} does not allow this without a token (HTTP 403){said}. Set AEROSTACK_TOKEN"
         ),
-        _ => refusal.describe(origin),
+        _ => detail(&Failure::Status(refusal.clone()), origin),
     }
 }
 
@@ -151,13 +158,11 @@ fn without_token(refusal: &Refusal, origin: &str) -> String {
 const UNREACHABLE: &str = "Workspace unreachable: ";
 
 fn unreachable(words: &str) -> String {
-    let detail = words.strip_prefix(UNREACHABLE).unwrap_or(words);
-    format!("{UNREACHABLE}{detail}")
+    format!("{UNREACHABLE}{words}")
 }
 
 fn not_connected(words: &str) -> String {
-    let detail = words.strip_prefix(UNREACHABLE).unwrap_or(words);
-    format!("Workspace not connected: {detail}")
+    format!("Workspace not connected: {words}")
 }
 
 /// A server's own words as part of a sentence of ours.
@@ -179,10 +184,7 @@ pub(super) fn socket(socket: &Socket, origin: &str) -> Option<String> {
         Some(Failure::Status(Refusal { status, .. }) | Failure::NoAnswer { status }) => {
             format!("{origin} answered the upgrade with HTTP {status}")
         }
-        Some(failure) => {
-            let words = failure.words(origin);
-            words.strip_prefix(UNREACHABLE).unwrap_or(&words).to_owned()
-        }
+        Some(failure) => detail(failure, origin),
         None => format!("{origin} closed it at once"),
     };
     Some(without_socket(&why))

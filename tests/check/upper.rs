@@ -244,7 +244,7 @@ pub(crate) const STEPS: &[Case] = &[
     },
     // The exchange itself fails: the next one would, too.
     Case {
-        says: "Tools not available: Workspace unreachable: {origin} failed with HTTP 502. Try again in a moment",
+        says: "Tools not available: {origin} failed with HTTP 502. Try again in a moment",
         run: |says| {
             let other = |request: &Request| {
                 let lists = request.is("tools/list");
