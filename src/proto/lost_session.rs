@@ -198,7 +198,12 @@ const AFTER: &[&str] = &[
 ];
 
 /// The same where something stands before it: "no session found".
-const AFTER_NO: &[&str] = &["exists", "found", "not initialize request"];
+const AFTER_NO: &[&str] = &[
+    "exists",
+    "for get request",
+    "found",
+    "not initialize request",
+];
 
 /// What servers say that nobody has initialised.
 const UNINITIALIZED: &[&str] = &[
@@ -363,6 +368,7 @@ mod tests {
         "Bad Request: Invalid session ID",
         "invalid sessionId: 42",
         "Invalid or missing session ID",
+        "Invalid or missing session ID for GET request",
         "Missing or invalid Mcp-Session-Id header.",
         "missing or invalid Mcp-Session-Id; call `initialize` first",
         "Invalid/expired session",

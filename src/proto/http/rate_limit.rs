@@ -1,7 +1,5 @@
 //! When a rate limit lets the next request through, by the hints of a refusal.
 
-use std::time::Duration;
-
 use super::response::{ResponseHead, RetryAfter};
 
 /// X-RateLimit-Reset below this is seconds from now, not a moment.
@@ -11,8 +9,8 @@ const MILLISECONDS_ABOVE: u64 = 100_000_000_000;
 
 /// Seconds to wait, rounded up: by Retry-After, else by X-RateLimit-Reset. Moments are judged by the
 /// reply's own Date, where it has one, since `local_s` (unix seconds) may be wrong. `None` where the
-/// server names no moment in the future: a limiter that says 0 is not to be asked again at once, see
-/// [`growing_pause`].
+/// server names no moment in the future: a limiter that says 0 is not to be asked again at once, but
+/// after pauses that grow.
 pub fn wait_s(head: &ResponseHead, local_s: u64) -> Option<u64> {
     let now_s = head.date_s.unwrap_or(local_s);
     let after = head.retry_after.map(|after| match after {
@@ -28,14 +26,6 @@ pub fn wait_s(head: &ResponseHead, local_s: u64) -> Option<u64> {
     });
     let positive = |seconds: &u64| *seconds > 0;
     after.filter(positive).or(reset.filter(positive))
-}
-
-/// The pause before the next try where nothing useful was said: `first`, then twice as long each
-/// time, at most `longest`.
-pub fn growing_pause(first: Duration, longest: Duration, tries_before: u8) -> Duration {
-    let factor = 1_u32.checked_shl(u32::from(tries_before));
-    let pause = factor.and_then(|factor| first.checked_mul(factor));
-    pause.unwrap_or(longest).min(longest)
 }
 
 #[cfg(test)]
@@ -83,13 +73,5 @@ mod tests {
         check(Some(Seconds(0)), Some(9), Some(9));
         check(Some(At(NOW - 1)), Some(NOW + 9), Some(9));
         check(Some(Seconds(u64::MAX)), Some(u64::MAX), Some(u64::MAX));
-    }
-
-    #[test]
-    fn pauses_grow() {
-        let seconds =
-            |tries| growing_pause(Duration::from_secs(1), Duration::from_secs(30), tries).as_secs();
-        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(seconds), [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!([31, 32, 200, u8::MAX].map(seconds), [30; 4]);
     }
 }
