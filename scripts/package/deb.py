@@ -42,6 +42,8 @@ License: Expat
 OVERRIDES = """\
 # One file for every Debian, and no library to wait for: it is static on purpose.
 {program}: statically-linked-binary [usr/bin/{program}]
+# Static and position independent looks like a library.
+{program}: shared-library-lacks-prerequisites [usr/bin/{program}]
 # Not part of the distribution: there was no request for a package to close.
 {program}: initial-upload-closes-no-bugs [usr/share/doc/{program}/changelog.Debian.gz:1]
 """

@@ -11,7 +11,7 @@ from .files import Failed, fresh, run
 from .session import settings, try_program
 from .trials import WORK, free_port, wait_for
 
-# 6.8 is the last for Node 20; a dependency of it names a version of node-fetch that is no more.
+# A dependency of it names a version of node-fetch that is no more.
 VERDACCIO = ({"verdaccio": "6.8.0"}, {"node-fetch": "2.7.0"})
 CONFIG = """\
 storage: ./storage
@@ -25,14 +25,14 @@ log: {type: stdout, format: pretty, level: warn}
 
 
 @contextlib.contextmanager
-def registry():
+def registry(managers):
     """Verdaccio with all our packages published, and no way to any other registry; gives its URL."""
     program = tools.npm("verdaccio", *VERDACCIO) / "verdaccio/bin/verdaccio"
     folder = fresh(WORK / "verdaccio")
     (folder / "config.yaml").write_text(CONFIG)
     port = free_port()
     with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(["node", program, "--config", folder / "config.yaml", "--listen", f"127.0.0.1:{port}"],
+        process = subprocess.Popen([managers.node / "node", program, "--config", folder / "config.yaml", "--listen", f"127.0.0.1:{port}"],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
     try:
         wait_for(port, process)
