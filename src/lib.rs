@@ -38,6 +38,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod failure;
+pub mod guard;
 pub mod hosts;
 pub mod io;
 pub mod log;

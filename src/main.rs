@@ -4,6 +4,7 @@ use aerostack_gateway::bridge::Bridge;
 use aerostack_gateway::check::{self, Check, Style};
 use aerostack_gateway::cli::{self, Command, Options};
 use aerostack_gateway::config::{Config, LOG_FILE, Limits, SettingError};
+use aerostack_gateway::guard::{self, Disk, Hook};
 use aerostack_gateway::hosts::{self, Host, Placeholders, Server};
 use aerostack_gateway::io::{self, Environment, ShellSettings};
 use aerostack_gateway::log::Level;
@@ -28,6 +29,9 @@ const WAITING_FOR_A_HOST: &str = "waits for MCP messages on stdin: it is meant t
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if cli::is_hook(&arguments) {
+        io::panics_deny();
+    }
     let bridges = cli::starts_bridge(&arguments);
     match cli::parse(arguments) {
         Ok(Command::Run(options)) => run(options),
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Install(options, host)) => install(options, host),
         Ok(Command::Uninstall(options, host)) => uninstall(options, host),
+        Ok(Command::Guard(hook)) => guard(&hook),
+        Ok(Command::Explain(hook, text)) => explain(&hook, &text),
         Ok(Command::Help) => print(&cli::usage()),
         Ok(Command::Version) => print(&cli::version()),
         Err(error) if bridges => refuse_host(&error.to_string(), &[]),
@@ -183,6 +189,28 @@ fn server(
     let program = io::program_path()?;
     let file = environment.settings_file_use();
     Ok(Server::new(program, config, &options.env, file, show_token))
+}
+
+/// Answers a hook's event. An answer that nobody reads is a no.
+fn guard(hook: &Hook) -> ExitCode {
+    let words = hook.run();
+    match io::write_answer(&words.stdout, &words.stderr) {
+        true => ExitCode::from(words.code),
+        false => ExitCode::from(USAGE),
+    }
+}
+
+fn explain(hook: &Hook, text: &str) -> ExitCode {
+    let folder = std::env::current_dir().unwrap_or_default();
+    match hook.settings() {
+        Ok(settings) => print(&guard::explain(
+            text,
+            &folder.to_string_lossy(),
+            &settings,
+            &Disk,
+        )),
+        Err(problem) => refuse(&problem),
+    }
 }
 
 /// A reader that has gone (`--help | head`) is no failure.

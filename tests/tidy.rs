@@ -60,7 +60,7 @@ const CHAPTERS: &[&str] = &[
 ];
 
 /// Which modules of ours a part of the program may name.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("proto/", &["proto"]),
     ("log.rs", &["proto"]),
     ("failure", &["log", "proto"]),
@@ -70,8 +70,15 @@ const LAYERS: [(&str, &[&str]); 12] = [
         "check/",
         &["bridge", "check", "config", "failure", "io", "log", "proto"],
     ),
+    // It judges by itself, and asks over the bridge, as --check does.
+    (
+        "guard/",
+        &[
+            "bridge", "check", "config", "failure", "guard", "hosts", "io", "log", "proto",
+        ],
+    ),
     ("hosts/", &["config", "hosts", "log"]),
-    ("cli/", &["cli", "config", "hosts"]),
+    ("cli/", &["cli", "config", "guard", "hosts"]),
     ("refusal.rs", &["proto"]),
     ("setup.rs", &["config", "hosts", "io"]),
     // The reactor drives two engines: the bridge, and the script of --check.

@@ -17,6 +17,8 @@ const CATEGORIES: [&str; 6] = [
     "deploy",
     "database",
 ];
+/// What a hook adds for the person's eyes, and for the same question asked again.
+const HOOK: [&str; 4] = ["host", "tool", "matched", "operation"];
 const RISKS: [&str; 4] = ["low", "medium", "high", "critical"];
 /// The longest text that is shown to a person; the rest would hide what matters.
 const TEXT_MAX: usize = 16 << 10;
@@ -32,7 +34,7 @@ struct Verdict<'a> {
 impl Bridge {
     /// A call of the tool.
     pub(super) fn guard(&mut self, id: CallId, arguments: &str) {
-        let request = match guardian_request(arguments) {
+        let request = match guardian_request(arguments, self.config.hook) {
             Ok(request) => request,
             Err(problem) => {
                 let words = format!(
@@ -253,7 +255,7 @@ impl Verdict<'_> {
 }
 
 /// The request's params from the tool's arguments, or what is wrong with which field.
-fn guardian_request(arguments: &str) -> Result<String, String> {
+fn guardian_request(arguments: &str, hook: bool) -> Result<String, String> {
     let members = jsonrpc::members(arguments).ok_or("arguments must be an object")?;
     let field = |name: &str| -> Result<Option<String>, String> {
         let raw = members
@@ -276,11 +278,19 @@ fn guardian_request(arguments: &str) -> Result<String, String> {
         false => Err(format!("`{name}` must be one of {}", allowed.join(", "))),
     };
     let category = field("category")?.ok_or("`category` is missing")?;
-    one_of("category", &category, &CATEGORIES)?;
+    if !hook || category != "other" {
+        one_of("category", &category, &CATEGORIES)?;
+    }
     let action = field("action")?.filter(|action| !action.trim().is_empty());
     let action = action.ok_or("`action` is missing: give the exact command or change")?;
     let mut request = vec![("category", category), ("action", action)];
-    for name in ["details", "risk", "cwd"] {
+    // A model has no say in what joins an approval.
+    let seen_by_hook: &[&str] = if hook { &HOOK } else { &[] };
+    for name in ["details", "risk", "cwd"]
+        .iter()
+        .chain(seen_by_hook)
+        .copied()
+    {
         if let Some(value) = field(name)? {
             if name == "risk" {
                 one_of("risk", &value, &RISKS)?;
@@ -306,7 +316,7 @@ mod tests {
         let good =
             r#"{"category":"git_push","action":"git push","risk":"high","cwd":null,"extra":[1]}"#;
         assert_eq!(
-            guardian_request(good).as_deref(),
+            guardian_request(good, false).as_deref(),
             Ok(r#"{"category":"git_push","action":"git push","risk":"high"}"#)
         );
         for (arguments, field) in [
@@ -326,10 +336,22 @@ mod tests {
             ),
         ] {
             assert!(
-                guardian_request(arguments).is_err_and(|e| e.contains(field)),
+                guardian_request(arguments, false).is_err_and(|e| e.contains(field)),
                 "{arguments}"
             );
         }
+    }
+
+    #[test]
+    fn a_hook_says_more_and_an_agent_can_not() {
+        let asked = r#"{"category":"other","action":"ls","host":"codex","tool":"Bash","matched":"ls","operation":"00"}"#;
+        assert_eq!(guardian_request(asked, true).as_deref(), Ok(asked));
+        assert!(guardian_request(asked, false).is_err_and(|e| e.contains("`category`")));
+        let agent = asked.replace("other", "deploy");
+        assert_eq!(
+            guardian_request(&agent, false).as_deref(),
+            Ok(r#"{"category":"deploy","action":"ls"}"#)
+        );
     }
 
     #[test]

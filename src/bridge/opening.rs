@@ -285,6 +285,9 @@ impl Bridge {
 
     pub(super) fn open_stream(&mut self) {
         self.session.stream.reopen = None;
+        if self.config.hook {
+            return;
+        }
         if self.session.phase == Phase::Ready && !self.ending.is_begun() {
             let task = self.start(Task::new(Purpose::EventStream, Lane::Stream));
             self.session.stream.task = Some(task);

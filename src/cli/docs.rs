@@ -1,7 +1,7 @@
 //! The man page and the shell completions, made from the table of options. No part of the program
 //! itself: `cargo run --example docs -- target` writes them.
 
-use super::table::{ABOUT, FIRST_STEPS, FLAGS, Flag, SETTINGS, SUMMARY};
+use super::table::{ABOUT, FIRST_STEPS, FLAGS, Flag, GUARD_FLAGS, SETTINGS, SUMMARY};
 use crate::hosts::HOSTS;
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ pub fn man() -> String {
     let _ = writeln!(out, ".SH NAME\naerostack-gateway \\- {}", roff(SUMMARY));
     let _ = writeln!(out, ".SH SYNOPSIS\n.B aerostack-gateway\n.RI [ OPTIONS ]");
     let _ = writeln!(out, ".SH DESCRIPTION\n{}\n.SH OPTIONS", roff(ABOUT));
-    for flag in FLAGS {
+    for flag in FLAGS.iter().chain(GUARD_FLAGS) {
         let usage = roff(flag.usage().trim_start());
         let _ = writeln!(out, ".TP\n.B {usage}\n{}", roff(&sentence(flag.help)));
     }
@@ -82,7 +82,12 @@ fn options() -> String {
         Some(short) => format!("{short} {}", flag.long),
         None => flag.long.to_owned(),
     };
-    FLAGS.iter().map(of).collect::<Vec<_>>().join(" ")
+    FLAGS
+        .iter()
+        .chain(GUARD_FLAGS)
+        .map(of)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn with_value(value: &str) -> Vec<&'static str> {
@@ -123,7 +128,7 @@ complete -F _aerostack_gateway aerostack-gateway
 /// For zsh's own completion system.
 pub fn zsh() -> String {
     let mut out = "#compdef aerostack-gateway\n_arguments -s \\\n".to_owned();
-    for flag in FLAGS {
+    for flag in FLAGS.iter().chain(GUARD_FLAGS) {
         let help = flag.help.replace('\'', "'\\''").replace(':', "\\:");
         let value = match flag.value {
             Some("HOST") => format!(":host:({})", hosts()),
@@ -150,7 +155,7 @@ pub fn zsh() -> String {
 /// For fish.
 pub fn fish() -> String {
     let mut out = "complete -c aerostack-gateway -f\n".to_owned();
-    for flag in FLAGS {
+    for flag in FLAGS.iter().chain(GUARD_FLAGS) {
         let _ = write!(out, "complete -c aerostack-gateway");
         if let Some(short) = flag.short {
             let _ = write!(out, " -s {}", &short[1..]);
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn every_option_and_host_is_in_every_document() {
         for (name, text) in documents() {
-            for flag in FLAGS {
+            for flag in FLAGS.iter().chain(GUARD_FLAGS) {
                 let long = match name {
                     "man/aerostack-gateway.1" => roff(flag.long),
                     "completions/aerostack-gateway.fish" => format!("-l {}", &flag.long[2..]),

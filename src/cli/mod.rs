@@ -1,11 +1,14 @@
 //! The command line: arguments become one [`Command`]. Nothing is done here.
 
 pub mod docs;
+mod guard;
 mod table;
 
-pub use table::{FLAGS, Flag, SETTINGS, Setting, usage};
+pub use guard::is_hook;
+pub use table::{FLAGS, Flag, GUARD_FLAGS, SETTINGS, Setting, usage};
 
 use crate::config::{HEADER_PREFIX, Header, parse_seconds};
+use crate::guard::Hook;
 use crate::hosts::{self, Host};
 use pico_args::Arguments;
 use std::ffi::OsString;
@@ -27,6 +30,10 @@ pub enum Command {
     Install(Options, &'static Host),
     /// Take the gateway out of an AI tool's configuration.
     Uninstall(Options, &'static Host),
+    /// Answer a hook's event.
+    Guard(Hook),
+    /// Say what the guard thinks of a command line.
+    Explain(Hook, String),
     /// Print the usage.
     Help,
     /// Print the version.
@@ -49,7 +56,9 @@ pub struct Options {
 pub struct UsageError(String);
 
 /// Options that ask for something else than a bridge.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 11] = [
+    "--guard",
+    "--guard-explain",
     "--check",
     "--json",
     "--setup",
@@ -85,6 +94,12 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
     }
     if arguments.contains(["-V", "--version"]) {
         return Ok(Command::Version);
+    }
+    if let Some(command) = guard::parse(&mut arguments)? {
+        return match arguments.finish().first() {
+            Some(unknown) => Err(unknown_argument(&unknown.to_string_lossy())),
+            None => Ok(command),
+        };
     }
     let options = options(&mut arguments)?;
     let mut asked = Vec::new();
@@ -216,6 +231,9 @@ fn host(
 fn unknown_argument(text: &str) -> UsageError {
     const SEE: &str = "see aerostack-gateway --help";
     let name = text.split_once('=').map_or(text, |(name, _)| name);
+    if let Some(error) = guard::alone(name) {
+        return error;
+    }
     let all = || FLAGS.iter().map(|flag| flag.long);
     if all().any(|long| long == name) {
         // All of ours were taken out before, as often as they may be given.

@@ -96,8 +96,52 @@ pub const FLAGS: &[Flag] = &[
         Some("S"),
         "seconds to wait for answers after stdin ended (3)",
     ),
+    flag(
+        "--guard",
+        Some("HOST"),
+        "a hook that asks before risky commands (README)",
+    ),
     short("-h", "--help", "this text"),
     short("-V", "--version", "version, target and TLS library"),
+];
+
+/// Options that go with `--guard`: a person types them once, or never.
+pub const GUARD_FLAGS: &[Flag] = &[
+    flag(
+        "--guard-explain",
+        Some("COMMAND"),
+        "what the guard thinks of a command, and why; asks nobody",
+    ),
+    flag(
+        "--guard-level",
+        Some("LEVEL"),
+        "risky (default) or all: every command and every write",
+    ),
+    flag(
+        "--guard-rules",
+        Some("PATH"),
+        "your own rules: {\"ask\":[…],\"allow\":[…],\"deny\":[…]}",
+    ),
+    flag(
+        "--guard-offline",
+        Some("WHAT"),
+        "deny (default) or ask: the AI tool's own prompt while the workspace can not be reached",
+    ),
+    flag(
+        "--deadline",
+        Some("S"),
+        "seconds until a question counts as a no (570)",
+    ),
+    flag(
+        "--dry-run",
+        None,
+        "with --guard: asks nobody and stops nothing, only logs",
+    ),
+    flag(
+        "--log-file",
+        Some("PATH"),
+        "with --guard: a line for each decision",
+    ),
 ];
 
 /// The settings that people need; the README has all.

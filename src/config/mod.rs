@@ -117,6 +117,9 @@ pub struct Config {
     pub identity: Identity,
     /// `--check`: this process only looks; no presence, no chat, no tools of its own.
     pub looks_only: bool,
+    /// `--guard`: this process asks one question for a hook; no event stream, and the question carries
+    /// what the hook saw.
+    pub hook: bool,
     /// Every limit and interval.
     pub limits: Limits,
     /// Odd but workable settings, to be logged at start.
@@ -199,6 +202,7 @@ impl Config {
             proxy,
             identity: identity(source),
             looks_only: false,
+            hook: false,
             limits,
             warnings,
         })

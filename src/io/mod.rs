@@ -17,6 +17,7 @@ mod dial;
 mod environment;
 mod fd;
 mod file;
+mod hook;
 mod link;
 mod log_file;
 mod provider;
@@ -46,6 +47,10 @@ use std::time::Duration;
 
 pub use clock::now;
 pub use environment::{Environment, program_path, random_seed, report_style, variable};
+pub use hook::{
+    exists, is_ours, link_target, log_line, panics_deny, read_event, real_path, short_text,
+    write_answer,
+};
 pub use proxy::Proxy;
 pub use reactor::run;
 pub use refusing::{refuse, stdin_is_terminal};
@@ -64,6 +69,8 @@ pub struct ShellSettings {
     /// Watch stdin and stdout and catch SIGTERM, SIGINT and SIGHUP. False for `--check`: stdin is left
     /// alone, a signal ends the process, stdout is touched only by `Output::Stdout`.
     pub stdio: bool,
+    /// With `stdio`: stdin is left alone all the same, because it has been read. For `--guard`.
+    pub without_stdin: bool,
     /// Certificate authorities.
     pub tls: TlsSettings,
     /// Which proxy, if any; never asked for loopback hosts.
@@ -83,6 +90,7 @@ impl ShellSettings {
         let choose = move |endpoint: &Endpoint| rules.choose(endpoint).map(Proxy::from);
         Self {
             stdio: true,
+            without_stdin: false,
             tls: TlsSettings::from_env(|name| config.trust.variable(name)),
             proxy: Some(Box::new(choose)),
             allow_http: config.allow_http,

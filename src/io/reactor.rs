@@ -114,7 +114,7 @@ impl Reactor {
         };
         let (stdin, stdout) = match settings.stdio {
             true => (
-                Some(Stdin::new(fds.stdin, poll.registry(), STDIN)),
+                (!settings.without_stdin).then(|| Stdin::new(fds.stdin, poll.registry(), STDIN)),
                 StdoutSlot::Used(Stdout::new(fds.stdout, poll.registry(), STDOUT)),
             ),
             false => (None, StdoutSlot::Unused(Some(fds.stdout))),
