@@ -415,7 +415,7 @@ mod tests {
             let value = flag.value.map(|value| match value {
                 "HOST" => "cursor",
                 "S" => "1",
-                "'NAME: VALUE'" => "X-A: b",
+                "NAME:VALUE" => "X-A: b",
                 other => other,
             });
             let mut arguments = vec![flag.long];

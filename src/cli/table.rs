@@ -83,7 +83,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag(
         "--header",
-        Some("'NAME: VALUE'"),
+        Some("NAME:VALUE"),
         "a header for the workspace; may be repeated",
     ),
     flag(
@@ -187,8 +187,7 @@ An AI tool starts it; every message is forwarded to the workspace over HTTPS.
 It also bridges any other Streamable HTTP MCP server.";
 /// From nothing to a working tool.
 pub(super) const FIRST_STEPS: &[&str] = &[
-    "export AEROSTACK_WORKSPACE_URL=https://mcp.aerostack.dev/ws/your-workspace",
-    "export AEROSTACK_TOKEN=mwt_your-token",
+    "aerostack-gateway --setup                      # or, with the two settings:",
     "aerostack-gateway --check",
     "aerostack-gateway --install cursor",
     "aerostack-gateway --print-config claude-code   # a \"claude mcp add\" command",
