@@ -10,8 +10,7 @@ use crate::settings::{ApprovalMode, Replies, Settings};
 const ABOUT: &str = "\
 A local Aerostack Workspace: one MCP endpoint in front of your tools, where a person approves what matters.
 
-AI tools reach it through aerostack-gateway. Calls of gated tools, and risky local operations that an agent
-asks about, wait in the dashboard until somebody approves or rejects them there.";
+AI tools reach it through aerostack-gateway. Calls of gated tools, and risky local operations that an agent asks about, wait in the dashboard until somebody approves or rejects them there.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,12 +24,13 @@ Examples:
     aerostack-workspace --no-demo --gate 'files__write*' --gate 'files__edit*' \\
       --upstream-stdio files='npx -y @modelcontextprotocol/server-filesystem /home/me/project'
 
-  Give agents a token that cannot decide, and a colleague one that can:
+  Give another machine's agents a token of their own, and a colleague one that decides:
     aerostack-workspace --data DIR --add-token ci=agent --add-token ada=reviewer
 
 Roles of tokens:
-  owner      everything: the token that is printed first
-  agent      connects agents; opens no dashboard, so that no agent decides for itself
+  owner      everything: the token that opens the dashboard from the beginning
+  agent      connects agents; opens no dashboard, so that no agent decides for itself. The configuration that is
+             printed for AI tools has such a token
   reviewer   sees the dashboard and decides; connects no agent
   viewer     sees the dashboard and changes nothing";
 
@@ -81,11 +81,12 @@ pub struct Args {
     /// Without the demo tools
     #[arg(long, help_heading = "Tools")]
     pub no_demo: bool,
-    /// Ask before tools that match a glob ('github__*'), or before a method ('resources/read'); replaces the
-    /// default, which is github__delete_repo and files__delete [repeatable]
+    /// Ask before tools that match a glob ('github__*'), or before a method ('resources/read') [repeatable]
+    ///
+    /// Replaces the default, which is github__delete_repo and files__delete of the demo.
     #[arg(long, value_name = "GLOB", help_heading = "Tools")]
     pub gate: Vec<String>,
-    /// How an approval ends: `approved` (the gateway sends the call again) or `executed` (the workspace runs it)
+    /// After a yes, let the gateway send the call again (approved), or execute it here (executed)
     #[arg(long, default_value = "approved", value_name = "MODE", value_parser = ["approved", "executed"], help_heading = "Tools")]
     pub approvals: String,
     /// Requests a minute for each token; 0 for no limit
@@ -93,16 +94,21 @@ pub struct Args {
     pub rate_limit: u32,
 
     /// Answer as `auto`, `json` or `sse`
-    #[arg(long, default_value = "auto", value_name = "KIND", value_parser = ["auto", "json", "sse"], help_heading = "For tests")]
+    #[arg(long, default_value = "auto", value_name = "KIND", value_parser = ["auto", "json", "sse"], help_heading = "For tests", hide_short_help = true)]
     pub replies: String,
     /// Write a JSON object with url, token, ca_file … to this file once ready
-    #[arg(long, value_name = "FILE", help_heading = "For tests")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "For tests",
+        hide_short_help = true
+    )]
     pub ready_file: Option<PathBuf>,
     /// Open the admin API (faults, decisions, read-outs) on a loopback port of its own
-    #[arg(long, help_heading = "For tests")]
+    #[arg(long, help_heading = "For tests", hide_short_help = true)]
     pub admin: bool,
     /// Add the fixture tools of the official MCP conformance suite, and ask for no token (loopback only)
-    #[arg(long, help_heading = "For tests")]
+    #[arg(long, help_heading = "For tests", hide_short_help = true)]
     pub conformance: bool,
 }
 

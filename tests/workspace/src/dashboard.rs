@@ -37,6 +37,8 @@ const DECIDED_MAX: usize = 100;
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
+/// Characters shown of the arguments of what is decided; what waits is shown whole.
+const PAST_MAX: usize = 20_000;
 /// Characters shown of an outcome.
 const OUTCOME_MAX: usize = 2000;
 /// What the page may load: itself.
@@ -251,15 +253,16 @@ async fn events(State(w): Shared, headers: HeaderMap) -> Response {
 
 fn snapshot(w: &Workspace, token: &Token) -> String {
     let mut decided = 0;
-    let mut approvals = w
+    let mut ids = w
         .approvals
-        .each(|a| (a.is_settled(), a.decided_at, shown(w, a)));
-    approvals.sort_by_key(|(settled, at, _)| (*settled, std::cmp::Reverse(*at)));
-    approvals.retain(|(settled, _, _)| {
+        .each(|a| (a.is_settled(), a.decided_at, a.id.clone()));
+    ids.sort_by_key(|(settled, at, _)| (*settled, std::cmp::Reverse(*at)));
+    ids.retain(|(settled, _, _)| {
         decided += usize::from(*settled);
         decided <= DECIDED_MAX
     });
-    let approvals: Vec<RawObject> = approvals.into_iter().map(|(_, _, object)| object).collect();
+    let show = |(_, _, id): &(bool, Option<i64>, String)| w.approvals.with(id, |a| shown(w, a));
+    let approvals: Vec<RawObject> = ids.iter().filter_map(show).collect();
     let mut state = RawObject::default();
     let identity = json!({ "name": w.identity.name, "slug": w.identity.slug });
     let me = json!({ "name": token.name, "role": token.role, "decides": token.role.decides() });
@@ -296,9 +299,16 @@ fn shown(w: &Workspace, approval: &Approval) -> RawObject {
     if approval.subject.category.is_some() {
         object.set("guardian", approval.subject.params.to_raw());
     } else {
-        let arguments = params
+        let mut arguments = params
             .get("arguments")
             .map_or_else(|| "{}".to_owned(), |a| pretty(a.get()));
+        if approval.is_settled()
+            && let Some((end, _)) = arguments.char_indices().nth(PAST_MAX)
+        {
+            // The history is for looking back; the whole of it is on disk and in the admin API.
+            arguments.truncate(end);
+            arguments.push_str("\n… and more");
+        }
         object.set("arguments_text", raw(&arguments));
     }
     let (now_ms, online) = (w.clock.now_ms(), w.online(&approval.subject.agent));

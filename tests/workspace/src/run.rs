@@ -13,7 +13,7 @@ use crate::cli::Args;
 use crate::state::{Identity, Workspace};
 use crate::store::Store;
 use crate::sync::random_id;
-use crate::tokens::MAIN;
+use crate::tokens::{AGENTS, MAIN};
 use crate::upstream::Upstream;
 use crate::{listen, routes, tls};
 
@@ -55,6 +55,9 @@ pub async fn run(args: Args) -> Result<(), String> {
     };
     let audit = Audit::open(store.clone())?;
     let workspace = Workspace::open(identity, args.settings(), upstreams, audit)?;
+    // What is printed for AI tools must not open the dashboard: no agent decides for itself.
+    let agents = workspace.tokens.add(&format!("{AGENTS}=agent"));
+    agents.map_err(|e| format!("--data: {e}"))?;
     for token in &args.add_token {
         let added = workspace.tokens.add(token);
         added.map_err(|e| format!("--add-token: {e}"))?;
@@ -203,7 +206,9 @@ fn announce(
         });
         write_whole(file, &ready.to_string()).map_err(|e| format!("--ready-file: {e}"))?;
     }
-    let mut env = json!({ "AEROSTACK_WORKSPACE_URL": url, "AEROSTACK_TOKEN": token });
+    let agents = tokens.iter().find(|t| t.name == AGENTS);
+    let agents = agents.map_or(token, |t| &t.secret);
+    let mut env = json!({ "AEROSTACK_WORKSPACE_URL": url, "AEROSTACK_TOKEN": agents });
     if let Some(ca) = &ca {
         env["SSL_CERT_FILE"] = ca.as_str().into();
     }
@@ -211,7 +216,7 @@ fn announce(
         json!({ "mcpServers": { "aerostack": { "command": "aerostack-gateway", "env": env } } });
     let config = serde_json::to_string_pretty(&config).map_err(|e| e.to_string())?;
     let mut text = format!(
-        "workspace   {url}\ntoken       {token}\ndashboard   {}   (log in with the token)\n",
+        "workspace   {url}\ndashboard   {}   (log in with the token)\ntoken       {token}   the owner's: keep it from agents\n",
         workspace.dashboard_url()
     );
     for other in tokens.iter().filter(|t| t.name != MAIN) {
@@ -240,7 +245,11 @@ fn announce(
 
 /// Writes beside the file and renames: a reader never sees half of it.
 fn write_whole(file: &std::path::Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
     let part = file.with_extension("part");
-    std::fs::write(&part, text)?;
+    // It holds tokens.
+    let mut private = std::fs::OpenOptions::new();
+    private.create(true).write(true).truncate(true).mode(0o600);
+    private.open(&part)?.write_all(text.as_bytes())?;
     std::fs::rename(&part, file)
 }

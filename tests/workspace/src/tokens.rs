@@ -12,6 +12,8 @@ use crate::sync::{Locked, random_id, same_secret};
 
 /// The name of the token that is always there.
 pub const MAIN: &str = "local";
+/// The name of the token that is printed for AI tools.
+pub const AGENTS: &str = "agents";
 /// Logins kept; the oldest is forgotten.
 const LOGINS_MAX: usize = 64;
 

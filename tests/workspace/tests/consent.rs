@@ -195,12 +195,12 @@ fn fifteen_minutes_are_for_one_tool_one_agent_and_one_token() {
         (&grants[0]["what"], &grants[0]["uses"]),
         (&json!("github__create_issue"), &json!(2))
     );
-    for _ in 0..29 {
+    for _ in 0..28 {
         workspace.turn(31_000);
         one.heartbeat("bridge-a", "one", "online");
     }
     assert_eq!(workspace.read("/grants").as_array().map(Vec::len), Some(1));
-    workspace.turn(2_000);
+    workspace.turn(33_000);
     one.gated("github__create_issue", issue);
     let audit = workspace.read("/audit").to_string();
     for event in [

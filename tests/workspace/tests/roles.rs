@@ -96,6 +96,20 @@ fn a_reviewers_name_stands_beside_the_decision() {
 }
 
 #[test]
+fn the_configuration_for_ai_tools_cannot_decide() {
+    let workspace = Workspace::start(&[]);
+    assert_ne!(token(&workspace, "agents"), workspace.token());
+    let login = Login::attempt(&workspace, token(&workspace, "agents"));
+    assert_eq!((login.status, login.cookie.as_str()), (403, ""));
+    let agents = token(&workspace, "agents").to_owned();
+    let said = workspace.said();
+    let config = &said[said.find("\n{").expect("a configuration")..];
+    let config: serde_json::Value = serde_json::from_str(config).expect("JSON");
+    let env = &config["mcpServers"]["aerostack"]["env"];
+    assert_eq!(env["AEROSTACK_TOKEN"], agents);
+}
+
+#[test]
 fn a_token_that_makes_no_sense_is_refused_at_the_start() {
     for (flag, words) in [
         ("x", "expected NAME=ROLE"),

@@ -44,7 +44,10 @@ fn say(text: &str) {
 struct Workspace {
     child: Child,
     url: String,
+    /// The owner's, for the dashboard.
     token: String,
+    /// The agents', which opens no dashboard.
+    agents: String,
     dashboard: String,
 }
 
@@ -66,10 +69,12 @@ impl Workspace {
         let ready: Value = serde_json::from_str(&text)?;
         let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         let (url, token, dashboard) = (text("url"), text("token"), text("dashboard_url"));
+        let agents = ready["tokens"]["agents"].as_str().unwrap_or_default();
         Ok(Self {
             child,
             url,
             token,
+            agents: agents.to_owned(),
             dashboard,
         })
     }
@@ -78,9 +83,9 @@ impl Workspace {
     fn serve(self, gateway: &str) -> Outcome<()> {
         let gateway = std::fs::canonicalize(gateway)?.display().to_string();
         let config = json!({"mcpServers": {"aerostack": {"command": gateway, "env":
-            {"AEROSTACK_WORKSPACE_URL": self.url, "AEROSTACK_TOKEN": self.token}}}});
+            {"AEROSTACK_WORKSPACE_URL": self.url, "AEROSTACK_TOKEN": self.agents}}}});
         say(&format!(
-            "A local workspace is up.\n\nDashboard:  {}\nToken:      {}\n",
+            "A local workspace is up.\n\nDashboard:  {}\nLog in with {}\n",
             self.dashboard, self.token
         ));
         say(&format!(
@@ -88,7 +93,7 @@ impl Workspace {
         ));
         say(&format!(
             "or, for Claude Code:\n\n  claude mcp add aerostack -- {gateway} \\\n    --env AEROSTACK_WORKSPACE_URL={} \\\n    --env AEROSTACK_TOKEN={}\n",
-            self.url, self.token
+            self.url, self.agents
         ));
         say("Ctrl-C ends it.");
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -162,7 +167,7 @@ impl Host {
     fn start(gateway: &str, workspace: &Workspace) -> Outcome<Self> {
         let mut child = Command::new(gateway)
             .env("AEROSTACK_WORKSPACE_URL", &workspace.url)
-            .env("AEROSTACK_TOKEN", &workspace.token)
+            .env("AEROSTACK_TOKEN", &workspace.agents)
             .env("AEROSTACK_LOG_LEVEL", "error")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -47,6 +47,8 @@ const first = (object, names) => names.find((name) => typeof object[name] === "s
 const ended = (text) => text.replace(/\n$/, "");
 const lines = (text) => { const n = ended(text).split("\n").length; return n === 1 ? "1 line" : `${n} lines`; };
 
+const KNOWN = ["category", "action", "cwd", "tool", "host", "matched", "risk", "details", "operation", "bridge_id", "bridgeId"];
+
 // A request taken apart for the eye: the command, facts about it, and contents as lines.
 export function present(approval) {
   const shown = { command: "", facts: [], contents: [], exact: approval.arguments_text ?? "" };
@@ -59,7 +61,9 @@ export function present(approval) {
     fact("Host", asked.host);
     fact("The rule saw", asked.matched);
     fact("The agent calls it", asked.risk && `${asked.risk} risk`);
-    if (asked.details) shown.contents.push(["Details", linesOf(visible(asked.details))]);
+    if (typeof asked.details === "string" && asked.details) shown.contents.push(["Details", linesOf(visible(asked.details))]);
+    // Whatever else was sent is shown, too: nothing is approved unseen.
+    for (const [name, value] of Object.entries(asked)) if (!KNOWN.includes(name)) fact(name, typeof value === "string" ? value : JSON.stringify(value));
     return shown;
   }
   let own;

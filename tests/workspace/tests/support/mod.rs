@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A running workspace; ends with the test.
 pub(crate) struct Workspace {
     child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
     dir: std::path::PathBuf,
     pub(crate) ready: Value,
 }
@@ -42,12 +43,13 @@ impl Workspace {
             .spawn()
             .expect("the program starts");
         let mut line = String::new();
-        let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut line).expect("a line");
         let text = std::fs::read_to_string(&ready_file)
             .expect("the ready file stands before the first line");
         Workspace {
             child,
+            stdout,
             dir,
             ready: serde_json::from_str(&text).expect("json"),
         }
@@ -69,6 +71,14 @@ impl Workspace {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it and returns what it has printed after its first line.
+    pub(crate) fn said(mut self) -> String {
+        self.child.kill().ok();
+        let mut said = String::new();
+        self.stdout.read_to_string(&mut said).expect("UTF-8");
+        said
     }
 
     pub(crate) fn wait(mut self) -> std::process::ExitStatus {
