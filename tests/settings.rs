@@ -442,6 +442,14 @@ fn url_and_token_are_a_pair_from_one_source() {
         "{}",
         ended.stderr
     );
+    // Nor may it be sent to further origins that somebody else names.
+    let trusting = files
+        .setup()
+        .env("AEROSTACK_TRUSTED_ORIGINS", &server.url());
+    let log = trusting.spawn().finish().code(0).stderr;
+    let warning =
+        "AEROSTACK_TRUSTED_ORIGINS of the environment is not used: URL and token come from /";
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
     // The whole pair from elsewhere wins; what else is in the file still counts, but for its headers.
     let whole = named()
         .env(NAME, &server.url())
@@ -553,7 +561,10 @@ fn headers_of_ones_own_go_to_the_workspace() {
             "CF-Access-Client-Id:  abc5ecret ",
             "--header",
             "User-Agent: mine",
+            "--header",
+            "x-other: 1",
         ])
+        .env("AEROSTACK_HEADER_OTHER", "X-Other: 2")
         .spawn();
     gateway.initialize();
     let log = gateway.finish().code(0).stderr;
@@ -565,14 +576,14 @@ fn headers_of_ones_own_go_to_the_workspace() {
             "X-Tenant: blue5ecret",
             "CF-Access-Client-Id: abc5ecret",
             "User-Agent: mine",
+            "x-other: 1",
         ] {
             assert_eq!(head.lines().filter(|own| *own == line).count(), 1, "{head}");
         }
-        assert_eq!(
-            head.to_lowercase().matches("user-agent").count(),
-            1,
-            "{head}"
-        );
+        for name in ["user-agent", "x-other"] {
+            let count = head.to_lowercase().matches(name).count();
+            assert_eq!(count, 1, "{head}");
+        }
     }
 }
 

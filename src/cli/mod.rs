@@ -7,7 +7,7 @@ mod table;
 pub use guard::is_hook;
 pub use table::{FLAGS, Flag, GUARD_FLAGS, SETTINGS, Setting, usage};
 
-use crate::config::{HEADER_PREFIX, Header, parse_seconds};
+use crate::config::{HEADER_OPTION_PREFIX, Header, parse_seconds};
 use crate::guard::Hook;
 use crate::hosts::{self, Host};
 use pico_args::Arguments;
@@ -189,7 +189,7 @@ fn options(arguments: &mut Arguments) -> Result<Options, UsageError> {
         Header::parse(&header).map_err(|why| UsageError(format!("--header: {why}")))?;
         options
             .env
-            .push((format!("{HEADER_PREFIX}OPTION_{index:02}"), header));
+            .push((format!("{HEADER_OPTION_PREFIX}{index:02}"), header));
     }
     options.env_file = arguments
         .opt_value_from_str("--env-file")

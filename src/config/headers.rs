@@ -11,6 +11,8 @@ use std::fmt;
 
 /// What the variables' names begin with; what follows is the person's choice.
 pub const HEADER_PREFIX: &str = "AEROSTACK_HEADER_";
+/// The same for those of the command line: a header of theirs takes the place of others of its name.
+pub const HEADER_OPTION_PREFIX: &str = "AEROSTACK_HEADER_OPTION_";
 
 /// Headers that the gateway writes itself, or whose meaning belongs to one connection: one of them
 /// twice, or another value, would break the framing, the session or the authorization.
@@ -42,13 +44,13 @@ pub struct Header {
 impl Header {
     /// Reads `Name: value`. The error names the header and never repeats the value.
     pub fn parse(text: &str) -> Result<Header, String> {
-        if text.contains(['\r', '\n', '\0']) {
-            return Err("holds a line break or NUL: give one header, \"Name: value\"".to_owned());
-        }
         let Some((name, value)) = text.split_once(':') else {
             return Err("has no colon: give it as \"Name: value\"".to_owned());
         };
-        let (name, value) = (name.trim(), value.trim_matches([' ', '\t']));
+        let (name, value) = (
+            name.trim_matches([' ', '\t']),
+            value.trim_matches([' ', '\t']),
+        );
         if !is_token(name) {
             return Err(
                 "has a name that no header can have: give it as \"Name: value\"".to_owned(),
@@ -65,6 +67,11 @@ impl Header {
                 _ => "",
             };
             return Err(format!("{name} is written by the gateway itself{instead}"));
+        }
+        if text.contains(['\r', '\n', '\0']) {
+            return Err(format!(
+                "{name} holds a line break or NUL: give one header each"
+            ));
         }
         if value.is_empty() {
             return Err(format!("{name} has no value"));
@@ -97,15 +104,23 @@ impl fmt::Debug for Header {
 
 /// All headers of the settings, in the order of the variables' names.
 pub(super) fn read(source: &dyn Source, limits: &Limits) -> Result<Vec<Header>, SettingError> {
-    let mut headers = Vec::new();
+    let (mut headers, mut options) = (Vec::new(), Vec::new());
     for variable in source.names(HEADER_PREFIX) {
         let Some(text) = source.variable(&variable) else {
             continue;
         };
         let header = Header::parse(&text)
             .or_else(|problem| wrong("AEROSTACK_HEADER_*", format!("{variable}: {problem}")))?;
-        headers.push(header);
+        match variable.starts_with(HEADER_OPTION_PREFIX) {
+            true => options.push(header),
+            false => headers.push(header),
+        }
     }
+    headers.retain(|header: &Header| {
+        let same = |option: &Header| option.name.eq_ignore_ascii_case(&header.name);
+        !options.iter().any(same)
+    });
+    headers.append(&mut options);
     let bytes: usize = headers
         .iter()
         .map(|header| header.name.len() + header.value.len())
@@ -193,9 +208,10 @@ mod tests {
         check("X-A s3cret", "no colon");
         check("X A: s3cret", "a name that no header can have");
         check(": s3cret", "a name that no header can have");
-        check("X-A: s3cret\r\nHost: b", "a line break or NUL");
-        check("X-A: s3cret\n", "a line break or NUL");
-        check("X-A: s3\0cret", "a line break or NUL");
+        check("X-A: s3cret\r\nHost: b", "X-A holds a line break or NUL");
+        check("X-A: s3cret\n", "X-A holds a line break or NUL");
+        check("X-A: s3\0cret", "X-A holds a line break or NUL");
+        check("X\n-A: s3cret", "a name that no header can have");
         check("X-A: s3\u{1b}cret", "control characters");
         check("X-A: ", "X-A has no value");
     }

@@ -12,7 +12,7 @@ mod proxy;
 mod token;
 
 pub use file::{SettingsFile, SettingsFileUse};
-pub use headers::{HEADER_PREFIX, Header};
+pub use headers::{HEADER_OPTION_PREFIX, HEADER_PREFIX, Header};
 pub use limits::Limits;
 pub use proxy::{Proxy, ProxyRules};
 pub use token::Token;

@@ -5,7 +5,7 @@
 //! that placeholders are made of.
 
 /// What a placeholder says, apart from its kind of value.
-const WORDS: [&str; 36] = [
+const WORDS: [&str; 41] = [
     "a",
     "access",
     "actual",
@@ -14,6 +14,7 @@ const WORDS: [&str; 36] = [
     "bearer",
     "change",
     "changeme",
+    "dummy",
     "enter",
     "example",
     "fill",
@@ -29,13 +30,17 @@ const WORDS: [&str; 36] = [
     "my",
     "name",
     "paste",
+    "placeholder",
     "put",
     "real",
     "replace",
+    "sample",
     "secret",
     "slug",
+    "tbd",
     "the",
     "this",
+    "todo",
     "token",
     "url",
     "with",
@@ -44,8 +49,20 @@ const WORDS: [&str; 36] = [
     "your",
 ];
 /// At least one of these stands in it.
-const TELLING: [&str; 8] = [
-    "change", "changeme", "enter", "here", "insert", "paste", "replace", "your",
+const TELLING: [&str; 13] = [
+    "change",
+    "changeme",
+    "dummy",
+    "enter",
+    "here",
+    "insert",
+    "paste",
+    "placeholder",
+    "replace",
+    "sample",
+    "tbd",
+    "todo",
+    "your",
 ];
 
 /// What kind of placeholder a text is.
@@ -86,7 +103,8 @@ impl Placeholder {
             .filter(|part| !part.is_empty())
             .find_map(|part| match bracketed(part) {
                 Some(_) => Some(Placeholder::Words),
-                None => has_placeholder_words(part).then_some(Placeholder::Words),
+                None => (has_placeholder_words(part) || says_nothing(part))
+                    .then_some(Placeholder::Words),
             })
     }
 }
@@ -180,6 +198,7 @@ mod tests {
             "mwt_...",
             "mwt_…",
             "changeme",
+            "TODO",
             "replace-me",
             "\"<your-token>\"",
         ] {
@@ -223,6 +242,7 @@ mod tests {
             "https://mcp.aerostack.dev/ws/YOUR_WORKSPACE_SLUG",
             "https://your-workspace.example.com/mcp",
             "<your-url>",
+            "https://mcp.aerostack.dev/ws/...",
         ] {
             check(value, Some(Placeholder::Words));
         }

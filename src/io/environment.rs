@@ -18,6 +18,9 @@ const PAIR: [&str; 3] = [
     "AEROSTACK_TOKEN_FILE",
 ];
 
+/// Where the token may go besides: whoever gives the token says so.
+const TRUSTED_ORIGINS: &str = "AEROSTACK_TRUSTED_ORIGINS";
+
 /// All settings: `--env` wins over the environment, the environment over the file.
 pub struct Environment {
     arguments: Vec<(String, String)>,
@@ -65,6 +68,12 @@ impl Environment {
         };
         environment.pair_in_file = !given;
         environment.warnings = found.warnings;
+        if !given && environment.outside(TRUSTED_ORIGINS).is_some() {
+            environment.warnings.push(format!(
+                "{TRUSTED_ORIGINS} of the environment is not used: URL and token come from {}",
+                path.display()
+            ));
+        }
         environment.file = Some(Named {
             path: std::path::absolute(&path).unwrap_or(path),
             content: found.file,
