@@ -26,9 +26,9 @@ use std::mem;
 use std::time::Duration;
 
 /// One read takes at most this much; one buffer serves all sources.
-const SCRATCH_BYTES: usize = 64 * 1024;
+pub(super) const SCRATCH_BYTES: usize = 64 * 1024;
 /// Reads per connection and turn: 256 KiB, then the others have their turn.
-const READS_PER_TURN: usize = 4;
+pub(super) const READS_PER_TURN: usize = 4;
 /// Events per poll; what does not fit comes with the next one.
 const EVENTS_MAX: usize = 64;
 /// The process could not even start its loop.

@@ -1,12 +1,14 @@
 //! Plain connections, proxies, failures before the first byte, fairness.
 
-use super::{FIRST, answer, drive, exchange, null_fds, pattern, read_request, server};
+use super::{FIRST, GUARD, answer, drive, exchange, null_fds, pattern, read_request, server};
 use crate::bridge::{Input, Output};
+use crate::io::reactor::{READS_PER_TURN, SCRATCH_BYTES};
 use crate::io::{Proxy, ShellSettings};
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::{CloseCause, ConnId, Phase};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 #[test]
 fn a_reply_and_a_fin_over_plain_http() {
@@ -182,48 +184,82 @@ fn proxies_that_refuse() {
     check(b"", CloseCause::Eof);
 }
 
+/// A connection may be read so often in a turn, and the reads before the other's turn are at most those
+/// of the turn that is under way and of the next. What counts is what was handed on, never how long it
+/// took: each round waits until the fat stream has filled its buffers and the other's answer is there.
 #[test]
 fn a_fat_stream_does_not_starve_the_others() {
-    let (fat, fat_thread) = server(|mut stream| {
-        let block = vec![0; 1 << 20];
-        while stream.write_all(&block).is_ok() {}
-    });
-    let (thin, thin_thread) = server(|mut stream| {
-        for _ in 0..100 {
+    const ROUNDS: usize = 20;
+    const SHARE: usize = READS_PER_TURN * SCRATCH_BYTES;
+    let (fill, orders) = mpsc::channel();
+    let (full, is_full) = mpsc::channel();
+    let (fat, fat_thread) = server(move |stream| fill_on_demand(stream, &orders, &full));
+    let (answered, has_answered) = mpsc::channel();
+    let (thin, thin_thread) = server(move |mut stream| {
+        for _ in 0..ROUNDS {
             read_request(&mut stream);
             stream.write_all(b"!").unwrap();
+            answered.send(()).unwrap();
         }
     });
     let url = |port| Endpoint::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
-    let second = ConnId(2);
-    let start = vec![
-        Output::Connect(FIRST, url(fat)),
-        Output::Connect(second, url(thin)),
-    ];
-    let (mut answers, mut bytes) = (0, 0);
-    drive(
-        ShellSettings::default(),
-        null_fds(),
-        start,
-        |input, _, out| match input {
-            Input::Connected(id, _) if id == second => {
-                out.push(Output::Transmit(second, b"end\n".to_vec()));
-            }
-            Input::Received(FIRST, piece) => bytes += piece.len(),
-            Input::Received(_, piece) => {
-                answers += piece.len();
-                match answers {
-                    100 => out.push(Output::Exit(0)),
-                    _ => out.push(Output::Transmit(second, b"end\n".to_vec())),
-                }
-            }
-            Input::Closed(id, close) => panic!("{id:?} {close:?}"),
-            _ => {}
-        },
-    );
+    let thin_id = ConnId(2);
+    let connect = |id, port| Output::Connect(id, url(port));
+    let start = vec![connect(FIRST, fat), connect(thin_id, thin)];
+    let (mut rounds, mut ahead, mut most) = (0, 0, 0);
+    let mut asked = false;
+    let settings = ShellSettings::default();
+    drive(settings, null_fds(), start, |input, _, out| match input {
+        Input::Connected(FIRST, _) => {
+            // The first bytes, so that there is a turn in which the question goes out.
+            fill.send(()).unwrap();
+            is_full.recv_timeout(GUARD).unwrap();
+        }
+        Input::Connected(..) => out.push(Output::Transmit(thin_id, b"end\n".to_vec())),
+        Input::Sent(_) => {
+            // Both have their bytes ready before the next turn begins.
+            has_answered.recv_timeout(GUARD).unwrap();
+            fill.send(()).unwrap();
+            let queued: usize = is_full.recv_timeout(GUARD).unwrap();
+            assert!(queued > 4 * SHARE || rounds > 0, "{queued} prove nothing");
+            (asked, ahead) = (true, 0);
+        }
+        Input::Received(FIRST, piece) => ahead += piece.len(),
+        Input::Received(_, piece) => {
+            assert!(asked && piece == b"!", "{piece:?}");
+            (rounds, most, asked) = (rounds + 1, most.max(ahead), false);
+            out.push(match rounds {
+                ROUNDS => Output::Exit(0),
+                _ => Output::Transmit(thin_id, b"end\n".to_vec()),
+            });
+        }
+        Input::Closed(id, close) => panic!("{id:?} {close:?}"),
+        _ => {}
+    });
+    drop(fill);
     thin_thread.join().unwrap();
     fat_thread.join().unwrap();
-    assert!(bytes > 0);
+    assert!(
+        0 < most && most <= SHARE,
+        "{most} bytes were read meanwhile"
+    );
+}
+
+/// For each order writes until the buffers are full and says how much it has written in all.
+fn fill_on_demand(mut stream: TcpStream, orders: &Receiver<()>, full: &Sender<usize>) {
+    stream.set_nonblocking(true).unwrap();
+    let block = vec![0; 1 << 20];
+    let mut written = 0;
+    while orders.recv().is_ok() {
+        loop {
+            match stream.write(&block) {
+                Ok(len) => written += len,
+                Err(err) if err.kind() == ErrorKind::WouldBlock => break,
+                Err(err) => panic!("{err}"),
+            }
+        }
+        full.send(written).unwrap();
+    }
 }
 
 #[test]
