@@ -5,6 +5,7 @@ import { CATEGORIES, FATES, ago, clockTime, span, title, visible } from "/words.
 
 const SILENT_MS = 20000; // the workspace sends its state every 5 s
 const RETRY_MS = 1500;
+const ANSWER_MS = 5000;
 const $ = (id) => document.getElementById(id);
 const history = new Map();
 let events, state, stateAt = 0, heardAt = 0, known = false;
@@ -59,7 +60,7 @@ function stopped() {
   if (isLive()) { live(false); say("The workspace does not answer."); clock.after(RETRY_MS, again); }
 }
 async function again() {
-  const session = await fetch("/api/session").catch(() => null);
+  const session = await fetch("/api/session", { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => null);
   if (session?.status === 401) logIn("The workspace was started anew: log in once more.");
   else if (session?.ok) follow();
   else clock.after(RETRY_MS, again);

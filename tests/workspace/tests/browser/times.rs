@@ -180,6 +180,32 @@ fn a_stopped_workspace_is_said_to_be_stopped_and_comes_back_by_itself() {
     std::fs::remove_dir_all(dir).ok();
 }
 
+/// Nothing is refused, nothing is heard.
+#[test]
+fn a_workspace_that_hangs_is_taken_for_stopped() {
+    let Some(browser) = Browser::with_clock() else {
+        return;
+    };
+    let workspace = Workspace::start(&["--gate", "*"]);
+    log_in(&workspace, &browser);
+    ask(&agent(&workspace, "one"), &browser, "demo__log", json!({}));
+    let signal = |name: &str| {
+        let pid = workspace.pid().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    };
+    signal("-STOP");
+    browser.until("(aerostackClock.turn(1000), document.body.dataset.live === 'off')");
+    let off = browser
+        .run("return [...document.querySelectorAll('.card button')].every((b) => b.disabled)");
+    assert_eq!(off, true);
+    signal("-CONT");
+    browser.until("(aerostackClock.turn(1000), document.body.dataset.live === 'on')");
+    browser.until("[...document.querySelectorAll('.card button')].every((b) => !b.disabled)");
+}
+
 #[test]
 fn bridges_are_counted_as_they_are_listed() {
     let Some(browser) = Browser::with_clock() else {
