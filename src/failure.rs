@@ -60,10 +60,12 @@ pub enum Failure {
         /// The HTTP status.
         status: u16,
     },
-    /// An answer, but to another request.
-    WrongId,
+    /// An answer, but to another request; with the server's words, if it was an error.
+    WrongId(String),
     /// A message or head longer than the limit, in bytes.
     TooLarge(usize),
+    /// A reply of at least so many bytes, for which there is no memory.
+    NoMemory(usize),
     /// No answer within the time set, in seconds.
     TimedOut(u64),
     /// The gateway ends (stdin closed, or a signal).
@@ -115,7 +117,8 @@ impl Failure {
             | Failure::Protocol(_)
             | Failure::NotMcp { .. }
             | Failure::NoAnswer { .. }
-            | Failure::WrongId
+            | Failure::WrongId(_)
+            | Failure::NoMemory(_)
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
@@ -138,7 +141,8 @@ impl Failure {
             | Failure::OldTransport { .. }
             | Failure::NotMcp { .. }
             | Failure::NoAnswer { .. }
-            | Failure::WrongId
+            | Failure::WrongId(_)
+            | Failure::NoMemory(_)
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
@@ -161,7 +165,8 @@ impl Failure {
             Failure::Connect(_)
             | Failure::Lost(_)
             | Failure::Protocol(_)
-            | Failure::WrongId
+            | Failure::WrongId(_)
+            | Failure::NoMemory(_)
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
@@ -208,7 +213,8 @@ impl fmt::Display for Failure {
             Failure::OldTransport { .. } => out.write_str("http+sse transport"),
             Failure::NotMcp { .. } => out.write_str("no json-rpc in the response"),
             Failure::NoAnswer { .. } => out.write_str("no answer in the response"),
-            Failure::WrongId => out.write_str("answer with another id"),
+            Failure::NoMemory(bytes) => write!(out, "no memory for {bytes} bytes"),
+            Failure::WrongId(_) => out.write_str("answer with another id"),
             Failure::TooLarge(limit) => write!(out, "more than {limit} bytes"),
             Failure::TimedOut(seconds) => write!(out, "timed out after {seconds} s"),
             Failure::Ending | Failure::Unsent => out.write_str("the gateway ends"),
@@ -232,7 +238,8 @@ impl std::error::Error for Failure {
             | Failure::OldTransport { .. }
             | Failure::NotMcp { .. }
             | Failure::NoAnswer { .. }
-            | Failure::WrongId
+            | Failure::WrongId(_)
+            | Failure::NoMemory(_)
             | Failure::TooLarge(_)
             | Failure::TimedOut(_)
             | Failure::Ending
@@ -260,7 +267,7 @@ mod tests {
             r#"{"http_status":429,"retry_after_s":40,"executed":"no"}"#
         );
         assert_eq!(
-            Failure::WrongId.data(Executed::No),
+            Failure::WrongId(String::new()).data(Executed::No),
             r#"{"executed":"unknown"}"#
         );
     }

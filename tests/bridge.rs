@@ -369,20 +369,18 @@ fn an_expired_session_is_opened_again_unnoticed() {
     let mut gateway = Gateway::connected(&workspace);
     gateway.ask(&call("1", "demo__echo", ECHO));
     workspace.wait_seen("the event stream", 1, |seen| seen.http == "GET");
-    for round in 1..=3 {
-        assert_eq!(workspace.state.end_sessions(), 1);
-        for n in 0..10 {
-            gateway.send(&call(&format!("\"{round}-{n}\""), "demo__echo", ECHO));
-        }
-        for n in 0..10 {
-            let answer = gateway.answer(&format!("\"{round}-{n}\""));
-            assert_eq!(answer.text(), "hello", "round {round}");
-        }
-        assert_eq!(workspace.sessions(), 1);
+    assert_eq!(workspace.state.end_sessions(), 1);
+    for n in 0..30 {
+        gateway.send(&call(&format!("\"{n}\""), "demo__echo", ECHO));
     }
+    for n in 0..30 {
+        let answer = gateway.answer(&format!("\"{n}\""));
+        assert_eq!(answer.text(), "hello");
+    }
+    assert_eq!(workspace.sessions(), 1);
     assert_eq!(workspace.executions("demo__echo"), 31, "none ran twice");
     let opened = workspace.requests("initialize");
-    assert_eq!(opened.len(), 4);
+    assert_eq!(opened.len(), 2);
     // Ours is the host's but for the id.
     let parts = |body: &str| serde_json::from_str::<Value>(body).expect("JSON")["params"].take();
     assert!(

@@ -166,8 +166,34 @@ fn answers_that_are_none() {
         "unknown",
         &["id of another request"],
     );
-    let accepted = json!({"kind": "status", "status": 202, "body": "empty"});
-    check(accepted, Some(202), "unknown", &["without an answer"]);
+}
+
+/// A call is accepted, or its stream ends, without an answer: where the server has no event stream of
+/// the session, none can come elsewhere.
+#[test]
+fn answers_that_can_come_from_nowhere() {
+    for (fault, status) in [
+        (
+            json!({"kind": "status", "status": 202, "body": "empty"}),
+            202,
+        ),
+        (json!({"kind": "sse_cut"}), 200),
+    ] {
+        let workspace = Workspace::http();
+        workspace.fault(json!({"kind": "status", "status": 405, "http": "GET"}));
+        let mut gateway = Setup::workspace(&workspace).spawn();
+        gateway.send(&INITIALIZE.replace("2025-11-25", "2025-06-18"));
+        gateway.answer("\"init\"");
+        gateway.send(INITIALIZED);
+        workspace.wait_seen("the event stream", 1, |seen| seen.http == "GET");
+        let mut fault = fault.clone();
+        fault["method"] = json!("tools/call");
+        workspace.fault(fault);
+        let error = gateway.ask(&call("1", "demo__echo", ECHO));
+        check_error(&error, Some(status), "unknown", &["without an answer"]);
+        assert_eq!(workspace.requests("tools/call").len(), 1);
+        gateway.finish().code(0);
+    }
 }
 
 /// An answer without id can be for nobody else, but only an error may lack it.
@@ -213,18 +239,12 @@ fn connections_that_break() {
 #[test]
 fn a_stream_that_ends_without_an_answer() {
     let workspace = Workspace::http();
-    let mut gateway = Setup::workspace(&workspace).spawn();
-    gateway.send(&INITIALIZE.replace("2025-11-25", "2025-06-18"));
-    gateway.answer("\"init\"");
-    gateway.send(INITIALIZED);
-    workspace.fault(json!({"kind": "sse_cut", "method": "tools/call"}));
-    let error = gateway.ask(&call("1", "demo__echo", ECHO));
-    check_error(&error, Some(200), "unknown", &["without an answer"]);
+    let mut gateway = Gateway::connected(&workspace);
     workspace.fault(json!({"kind": "sse_cut", "method": "tools/call"}));
     let echo = r#""name":"demo__echo","arguments":{"text":"x"},"#;
     let error = gateway.ask(&modern("2", "tools/call", echo));
     check_error(&error, Some(200), "unknown", &["without an answer"]);
-    assert_eq!(workspace.executions("demo__echo"), 2);
+    assert_eq!(workspace.executions("demo__echo"), 1);
     gateway.finish().code(0);
 }
 

@@ -240,7 +240,7 @@ fn url_with_a_wrong_path() {
             "there is no workspace at this URL (HTTP 404)",
         ),
         ("/mcp", "the path is usually /ws/<your-workspace>"),
-        ("/", "does not take MCP requests here (HTTP 405)"),
+        ("/", "takes no MCP requests at this URL (HTTP 405)"),
     ] {
         let url = workspace.url.replace("/ws/demo", wrong);
         let mut gateway = Setup::url(&url).spawn();

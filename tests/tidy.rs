@@ -1,8 +1,7 @@
 //! Architecture as a test: who may name what, how long things may be, what the program may link.
 //!
 //! The rules are those of `src/lib.rs`: all that is impure lies in `io`, codecs import nothing of
-//! ours, the organs of the engine know each other by ids only. A new file of the engine has to be
-//! entered below, as an organ or as a chapter.
+//! ours, the machines of the engine form a tree. A new machine has to be entered below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,49 +13,32 @@ const FUNCTION_LINES: usize = 70;
 /// What the gateway links on this platform, itself included; a supply chain that a person can still read.
 const CRATES: usize = 45;
 
-/// The organs of `bridge`, each with the names of siblings that it may use. They own state; they
-/// send nothing and never call each other.
-const ORGANS: [(&str, &[&str]); 14] = [
-    ("approval", &["timer::TimerId"]),
-    ("background", &[]),
-    ("batch", &[]),
-    ("call", &["progress::Progress", "timer::TimerId"]),
-    ("chat", &[]),
-    // The one organ with a chapter of its own: what tools/list teaches.
+/// The machines of `bridge`, each with the modules of `bridge` that it may name beside the common
+/// words. They form a tree: who stands higher names who stands lower, and nobody a sibling.
+const MACHINES: [(&str, &[&str]); 9] = [
+    ("approvals", &["extension", "mcp"]),
+    ("builtin", &["extension", "mcp", "turns"]),
+    ("channel", &["extension", "http", "turns"]),
     (
-        "headers",
-        &["Bridge", "call::Asker", "call::Call", "call::Waiting"],
+        "extension",
+        &["approvals", "builtin", "channel", "http", "mcp", "turns"],
     ),
-    ("ids", &[]),
-    ("pool", &["task::Lane"]),
-    ("progress", &[]),
-    ("random", &[]),
-    ("session", &["timer::TimerId"]),
-    ("task", &["session::Left", "timer::TimerId"]),
-    ("timer", &[]),
-    ("watch", &["timer::TimerId"]),
+    ("host", &[]),
+    ("http", &[]),
+    ("mcp", &["http"]),
+    ("shutdown", &[]),
+    ("turns", &[]),
 ];
 
-/// The chapters of `bridge`: flows of the one engine over its organs.
-const CHAPTERS: &[&str] = &[
-    "approving",
-    "builtin",
-    "chatting",
-    "deciding",
-    "ending",
-    "exchange",
-    "guarding",
-    "heartbeat",
-    "host",
-    "mod",
-    "notice",
-    "offline",
-    "opening",
-    "probe",
-    "reply",
-    "request",
-    "retry",
-    "watching",
+/// Words that all machines share. The context holds the keys of everybody's timers.
+const COMMON: [(&str, &[&str]); 7] = [
+    ("context", &["extension", "http", "mcp", "shutdown"]),
+    ("contract", &[]),
+    ("ids", &[]),
+    ("peers", &[]),
+    ("random", &[]),
+    ("request", &[]),
+    ("timers", &[]),
 ];
 
 /// Which modules of ours a part of the program may name.
@@ -168,7 +150,7 @@ impl Source {
     fn is_test(&self) -> bool {
         self.path.ends_with("tests.rs")
             || self.path.contains("/tests/")
-            || self.path == "proto/testing.rs"
+            || ["proto/testing.rs", "bridge/testing.rs"].contains(&self.path.as_str())
     }
 
     /// The file without its test module.
@@ -339,38 +321,58 @@ fn dependencies_never_run_backwards() {
 }
 
 #[test]
-fn organs_know_each_other_by_ids_only() {
+fn machines_form_a_tree() {
     let mut report = Report::default();
-    let organs = BTreeMap::from(ORGANS);
-    for Source { path, code, .. } in sources() {
-        let Some(name) = path
-            .strip_prefix("bridge/")
-            .and_then(|name| name.strip_suffix(".rs"))
-        else {
+    let known: BTreeMap<&str, &[&str]> = MACHINES.into_iter().chain(COMMON).collect();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        let Source { path, code, .. } = &source;
+        let Some(below) = path.strip_prefix("bridge/").filter(|_| !source.is_test()) else {
             continue;
         };
-        if name.contains('/') || CHAPTERS.contains(&name) {
+        let machine = below.split(['/', '.']).next().unwrap_or_default();
+        // The router knows everybody, and is known to nobody.
+        if below == "mod.rs" || below == "testing.rs" {
             continue;
         }
-        let Some(allowed) = organs.get(name) else {
-            report.must(false, || {
-                format!("{path} is neither organ nor chapter: enter it")
+        report.must(
+            !code.contains("Bridge::") && !code.contains("Bridge {"),
+            || format!("{path} names the router"),
+        );
+        let Some(allowed) = known.get(machine) else {
+            report.must(false, || format!("{path} belongs to no machine: enter it"));
+            continue;
+        };
+        seen.insert(machine.to_owned());
+        let top = !below.contains('/') || below == format!("{machine}/mod.rs");
+        let mut used = names_after(code, "crate::bridge::");
+        if top {
+            used.extend(names_after(code, "super::"));
+        }
+        for name in used {
+            let module = name.split("::").next().unwrap_or_default();
+            let own = module == machine || COMMON.iter().any(|(common, _)| *common == module);
+            // Input, Output and the like stand at the top of `bridge`.
+            let word = module.starts_with(char::is_uppercase);
+            report.must(own || word || allowed.contains(&module), || {
+                format!("{path} names {name}")
             });
-            continue;
-        };
-        for used in names_after(&code, "super::") {
-            // Ids are everybody's words.
-            let known = used.starts_with("ids::") || allowed.contains(&used.as_str());
-            report.must(known, || format!("{path} names super::{used}"));
-        }
-        for used in names_after(&code, "crate::bridge::") {
-            report.must(false, || format!("{path} names crate::bridge::{used}"));
         }
     }
-    let files: BTreeSet<String> = sources().into_iter().map(|source| source.path).collect();
-    for name in ORGANS.iter().map(|(name, _)| name).chain(CHAPTERS) {
-        report.must(files.contains(&format!("bridge/{name}.rs")), || {
-            format!("bridge/{name}.rs is gone: take it off the list")
+    for name in known.keys() {
+        report.must(seen.contains(*name), || {
+            format!("bridge/{name} is gone: take it off the list")
+        });
+    }
+}
+
+#[test]
+fn timers_have_names_and_no_handles() {
+    let mut report = Report::default();
+    for Source { path, code, .. } in sources() {
+        let keeper = path.starts_with("bridge/timers");
+        report.must(keeper || !code.contains("TimerId"), || {
+            format!("{path} keeps a timer's handle")
         });
     }
 }

@@ -1,411 +1,366 @@
-//! Lines of the host: what they are, and where they go.
+//! The host's side of stdio: lines in, lines out.
+//!
+//! Owns the cut into lines and batches, which ids are in use, and that each request gets one answer.
+//! It never knows what a request is about.
 
-use super::call::{Asker, Call, Waiting};
-use super::ids::{BatchId, CallId, Era};
-use super::progress::Progress;
-use super::session::{Parked, Phase};
-use super::task::{Lane, NoticeKind, Purpose, Task};
-use super::{Bridge, Output, Timer};
-use crate::failure::Failure;
-use crate::log::Level;
-use crate::proto::aerostack::Offer;
+mod batch;
+mod progress;
+
+use super::Output;
+use super::context::Context;
+use super::ids::{Era, Ticket};
+use super::request::{Cancel, Request, era};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Meta, Params, Parsed};
-use crate::proto::line::Line;
-use std::time::Duration;
+use crate::proto::line::{Line, LineReader};
+use batch::{BatchId, Batches};
+use progress::{Progress, Told};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
-/// A cancel follows its request after this pause: on another connection it could overtake it.
-const CANCEL_GRACE: Duration = Duration::from_millis(25);
+const PROGRESS: &str = "notifications/progress";
 
-impl Bridge {
-    pub(super) fn stdin(&mut self, mut bytes: &[u8]) {
-        let mut lines = std::mem::replace(&mut self.lines, crate::proto::line::LineReader::new(0));
-        while let Some(line) = lines.feed(&mut bytes) {
-            self.line(line);
+/// What the host wants.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A request: it gets exactly one answer under this ticket, unless it is cancelled.
+    Request(Ticket, Box<Request>),
+    /// `notifications/initialized` of the legacy era.
+    Initialized(Rc<str>),
+    /// Another notification, or the host's answer to a request of the workspace.
+    Notification(Rc<str>, Era),
+    /// The host takes a request back: `None` if that is answered already, or was never known.
+    Cancelled(Option<Ticket>, Cancel),
+}
+
+/// A request of the host that has no answer yet.
+#[derive(Debug)]
+struct Open {
+    raw_id: Box<str>,
+    batch: Option<BatchId>,
+    /// What the host has been told of its progress.
+    progress: Progress,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Host {
+    lines: LineReader,
+    next: u64,
+    open: BTreeMap<Ticket, Open>,
+    by_raw_id: BTreeMap<Box<str>, Ticket>,
+    /// Requests whose host wants to hear of progress, by raw token.
+    by_token: BTreeMap<Box<str>, Ticket>,
+    batches: Batches,
+    events: VecDeque<Event>,
+    /// Bytes given to stdout since it was last drained.
+    stdout_bytes: usize,
+    is_paused: bool,
+}
+
+impl Host {
+    pub(crate) fn new(line_max_bytes: usize) -> Self {
+        Self {
+            lines: LineReader::new(line_max_bytes),
+            next: 0,
+            open: BTreeMap::new(),
+            by_raw_id: BTreeMap::new(),
+            by_token: BTreeMap::new(),
+            batches: Batches::default(),
+            events: VecDeque::new(),
+            stdout_bytes: 0,
+            is_paused: false,
+        }
+    }
+
+    /// Bytes from the host, taken from the front up to the end of the next line: drain the events,
+    /// then call again until nothing is left.
+    pub(crate) fn handle_bytes(&mut self, ctx: &mut Context, bytes: &mut &[u8]) {
+        let mut lines = std::mem::replace(&mut self.lines, LineReader::new(0));
+        if let Some(line) = lines.feed(bytes) {
+            self.line(ctx, line);
         }
         self.lines = lines;
     }
 
-    /// stdin is read until too many requests wait; answers make room again (I6).
-    pub(super) fn limit_stdin(&mut self) {
-        let limits = &self.config.limits;
-        let (count, bytes) = (self.calls.hosts(), self.calls.bytes());
-        if !self.stdin_paused
-            && (count >= limits.requests_max || bytes >= limits.requests_max_bytes)
-        {
-            self.stdin_paused = true;
-            self.out.push_back(Output::PauseStdin);
-        } else if self.stdin_paused
-            && count <= limits.requests_max * 3 / 4
-            && bytes <= limits.requests_max_bytes * 3 / 4
-        {
-            self.stdin_paused = false;
-            self.out.push_back(Output::ResumeStdin);
-        }
-    }
-
-    /// End of input: "a last line without newline counts".
-    pub(super) fn stdin_closed(&mut self) {
-        let mut lines = std::mem::replace(&mut self.lines, crate::proto::line::LineReader::new(0));
+    /// End of input: a last line without newline counts.
+    pub(crate) fn handle_end(&mut self, ctx: &mut Context) {
+        let mut lines = std::mem::replace(&mut self.lines, LineReader::new(0));
         if let Some(line) = lines.finish() {
-            self.line(line);
+            self.line(ctx, line);
         }
-        self.drain(self.config.limits.drain);
+        self.lines = lines;
     }
 
-    fn line(&mut self, line: Line<'_>) {
+    /// Everything for stdout has been written.
+    pub(crate) fn handle_drained(&mut self) {
+        self.stdout_bytes = 0;
+    }
+
+    /// The next thing that the host wants.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The answer to a request; it bears the request's id.
+    pub(crate) fn answer(&mut self, ctx: &mut Context, ticket: Ticket, answer: Vec<u8>) {
+        if let Some(open) = self.close(ticket) {
+            self.reply(ctx, open.batch, Some(answer));
+        }
+    }
+
+    /// A request was taken back: it gets no answer.
+    pub(crate) fn forget(&mut self, ctx: &mut Context, ticket: Ticket) {
+        if let Some(Open {
+            batch: Some(batch), ..
+        }) = self.close(ticket)
+        {
+            self.reply(ctx, Some(batch), None);
+        }
+    }
+
+    /// A message of the workspace or of the gateway for the host.
+    pub(crate) fn tell(&mut self, ctx: &mut Context, mut message: Vec<u8>) {
+        jsonrpc::end_line(&mut message);
+        self.stdout_bytes += message.len();
+        ctx.emit(Output::Stdout(message));
+    }
+
+    /// A message of the workspace for the host. Progress grows, whatever the gateway said in between.
+    pub(crate) fn forward(&mut self, ctx: &mut Context, message: Vec<u8>) {
+        let message = self.growing(message);
+        self.tell(ctx, message);
+    }
+
+    fn growing(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        // Only where the gateway reports progress, too, and few notifications are of this kind.
+        if self.by_token.is_empty() {
+            return bytes;
+        }
+        let Ok(Parsed::One(message)) = jsonrpc::parse(&bytes) else {
+            return bytes;
+        };
+        let told = (message.method == PROGRESS).then(|| Told::read(message.params));
+        let Some(told) = told.flatten() else {
+            return bytes;
+        };
+        let ticket = self.by_token.get(told.token.get());
+        let number = ticket
+            .and_then(|ticket| self.open.get_mut(ticket))
+            .and_then(|open| open.progress.follow(told.progress.get()));
+        match number {
+            Some(number) => {
+                let place = jsonrpc::range_in(message.text, told.progress.get());
+                jsonrpc::splice(message.text, &[(place, &number)])
+            }
+            None => bytes,
+        }
+    }
+
+    /// The host of a request that wants to hear of progress is told that it goes on.
+    pub(crate) fn report_progress(&mut self, ctx: &mut Context, ticket: Ticket, words: &str) {
+        let Some(open) = self.open.get_mut(&ticket) else {
+            return;
+        };
+        let number = open.progress.next();
+        let Some(token) = open.progress.token() else {
+            return;
+        };
+        let words = jsonrpc::quote(words);
+        let params = jsonrpc::object([
+            ("progressToken", token),
+            ("progress", number.as_str()),
+            ("message", words.as_str()),
+        ]);
+        self.tell(ctx, jsonrpc::notification(PROGRESS, Some(&params)));
+    }
+
+    /// The workspace is there after all: what was listed before has changed.
+    pub(crate) fn tell_lists_changed(&mut self, ctx: &mut Context) {
+        for list in ["tools", "resources", "prompts"] {
+            let method = format!("notifications/{list}/list_changed");
+            self.tell(ctx, jsonrpc::notification(&method, None));
+        }
+    }
+
+    /// The raw id of a request that has no answer yet.
+    pub(crate) fn raw_id(&self, ticket: Ticket) -> Option<&str> {
+        self.open.get(&ticket).map(|open| &*open.raw_id)
+    }
+
+    /// Requests that have no answer yet.
+    pub(crate) fn open_requests(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Bytes that wait: the line that is being read, and joined answers of batches.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.lines.buffered() + self.batches.bytes()
+    }
+
+    /// Bytes that wait for stdout.
+    pub(crate) fn stdout_bytes(&self) -> usize {
+        self.stdout_bytes
+    }
+
+    /// stdin is read until the budget is used up or too many requests have no answer; answers make
+    /// room again. A line that is longer than the budget is still read to its end.
+    pub(crate) fn settle(&mut self, ctx: &mut Context) {
+        let limits = ctx.limits();
+        let (count, most) = (self.open.len(), limits.requests_max);
+        let own = self.lines.buffered();
+        let others = ctx.held_bytes().saturating_sub(own);
+        let full = limits.held_max_bytes;
+        if !self.is_paused && (count >= most || others >= full) {
+            self.is_paused = true;
+            ctx.emit(Output::PauseStdin);
+        } else if self.is_paused && count <= most * 3 / 4 && others <= full * 3 / 4 {
+            self.is_paused = false;
+            ctx.emit(Output::ResumeStdin);
+        }
+    }
+
+    fn close(&mut self, ticket: Ticket) -> Option<Open> {
+        let open = self.open.remove(&ticket)?;
+        self.by_raw_id.remove(&open.raw_id);
+        if let Some(token) = open.progress.token()
+            && self.by_token.get(token) == Some(&ticket)
+        {
+            self.by_token.remove(token);
+        }
+        Some(open)
+    }
+
+    fn reply(&mut self, ctx: &mut Context, batch: Option<BatchId>, answer: Option<Vec<u8>>) {
+        let message = match batch {
+            None => answer,
+            Some(batch) => self.batches.done(batch, answer.as_deref()),
+        };
+        if let Some(message) = message {
+            self.tell(ctx, message);
+        }
+    }
+
+    fn line(&mut self, ctx: &mut Context, line: Line<'_>) {
         let text = match line {
             Line::Complete(text) => text,
-            Line::TooLong(prefix) => return self.line_too_long(prefix),
+            Line::TooLong(prefix) => return self.too_long(ctx, prefix),
         };
         match jsonrpc::parse(text) {
-            Ok(Parsed::One(message)) => self.message(&message, None),
-            Ok(Parsed::Batch(members)) => self.batch(&members),
-            Err(invalid) => self.invalid(invalid),
+            Ok(Parsed::One(message)) => self.message(ctx, &message, None),
+            Ok(Parsed::Batch(members)) => self.batch(ctx, &members),
+            Err(invalid) => self.invalid(ctx, invalid),
         }
     }
 
-    fn invalid(&mut self, invalid: Invalid) {
+    fn invalid(&mut self, ctx: &mut Context, invalid: Invalid) {
         let (code, words) = match invalid {
             Invalid::Json => (
                 -32700,
-                "parse error: this line is not JSON; it was not forwarded",
+                "parse error: this line is not JSON; it was not forwarded".to_owned(),
             ),
             Invalid::Message => (
                 -32600,
-                "invalid request: this is neither a JSON-RPC request, notification nor response; it was not forwarded",
+                "invalid request: this is neither a JSON-RPC request, notification nor response; \
+                 it was not forwarded"
+                    .to_owned(),
+            ),
+            Invalid::BatchTooLong => (
+                -32600,
+                format!(
+                    "this batch has more than {} messages, the limit for one line; nothing of it \
+                     was forwarded",
+                    jsonrpc::BATCH_MAX
+                ),
             ),
         };
-        self.write_line(jsonrpc::error("null", code, words, None));
+        self.tell(ctx, jsonrpc::error("null", code, &words, None));
     }
 
-    fn line_too_long(&mut self, prefix: &[u8]) {
-        let limit = self.config.limits.line_max_bytes;
+    fn too_long(&mut self, ctx: &mut Context, prefix: &[u8]) {
+        let limit = ctx.limits().line_max_bytes;
         let words = format!(
             "this message is longer than {limit} bytes, the limit for one line; it was not forwarded"
         );
         let id = jsonrpc::id_in_prefix(prefix).unwrap_or("null");
-        self.write_line(jsonrpc::error(
-            id,
-            -32600,
-            &words,
-            Some("{\"executed\":\"no\"}"),
-        ));
+        let data = Some("{\"executed\":\"no\"}");
+        self.tell(ctx, jsonrpc::error(id, -32600, &words, data));
     }
 
-    /// A batch is split: from 2025-06-18 on every message is a POST of its own.
-    fn batch(&mut self, members: &[&str]) {
+    /// A batch is split: from 2025-06-18 on every message is a POST of its own. "Each Response object
+    /// SHOULD exist for each Request object", but none for notifications (JSON-RPC 2.0, section 6).
+    fn batch(&mut self, ctx: &mut Context, members: &[&str]) {
+        if members.is_empty() {
+            return self.invalid(ctx, Invalid::Message);
+        }
         let parsed: Vec<_> = members
             .iter()
             .map(|text| jsonrpc::parse_one(text))
             .collect();
-        if parsed.is_empty() {
-            return self.invalid(Invalid::Message);
-        }
-        let is_request =
-            |m: &Result<Message<'_>, _>| !matches!(m, Ok(m) if m.kind != Kind::Request);
-        let batch = self
-            .batches
-            .begin(parsed.iter().filter(|m| is_request(m)).count());
+        let wants_answer =
+            |m: &&Result<Message<'_>, _>| !matches!(m, Ok(m) if m.kind != Kind::Request);
+        let answers = parsed.iter().filter(wants_answer).count();
+        let batch = (answers > 0).then(|| self.batches.begin(answers));
         for member in parsed {
             match member {
-                Ok(message) => self.message(&message, Some(batch)),
+                Ok(message) => self.message(ctx, &message, batch),
                 Err(_) => {
                     let error = jsonrpc::error("null", -32600, "invalid request in a batch", None);
-                    self.answer_host(Some(batch), error);
+                    self.reply(ctx, batch, Some(error));
                 }
             }
         }
     }
 
-    fn message(&mut self, message: &Message<'_>, batch: Option<BatchId>) {
+    fn message(&mut self, ctx: &mut Context, message: &Message<'_>, batch: Option<BatchId>) {
         let params = Params::peek(message.params);
-        let modern = Meta::peek(params.meta).protocol_version.is_some()
-            || matches!(
-                message.method.as_ref(),
-                "server/discover" | "subscriptions/listen"
-            );
-        let era = if modern { Era::Modern } else { Era::Legacy };
-        // Without a workspace there is nobody to notify; what matters is remembered.
-        let deaf = self.offline.is_some() && era == Era::Legacy;
-        match message.kind {
-            Kind::Request => self.request(message, &params, era, batch),
-            Kind::Notification => match message.method.as_ref() {
-                "notifications/cancelled" => self.cancelled(message, &params),
-                "notifications/initialized" if era == Era::Legacy => {
-                    self.host_initialized(message.text)
+        let meta = Meta::peek(params.meta);
+        let event = match message.kind {
+            Kind::Request => {
+                let request = Box::new(Request::new(message, &params, &meta));
+                return self.request(ctx, request, batch);
+            }
+            Kind::Notification => match (message.method.as_ref(), era(message, &meta)) {
+                ("notifications/cancelled", era) => match Cancel::new(message, &params) {
+                    Some(cancel) => {
+                        let ticket = self.by_raw_id.get(cancel.request_id()).copied();
+                        Event::Cancelled(ticket, cancel)
+                    }
+                    None => Event::Notification(message.text.into(), era),
+                },
+                ("notifications/initialized", Era::Legacy) => {
+                    Event::Initialized(message.text.into())
                 }
-                _ if deaf => {}
-                _ => self.notify(message.text.as_bytes().to_vec(), era),
+                (_, era) => Event::Notification(message.text.into(), era),
             },
-            Kind::Response if deaf => {}
-            // The host's answer to a request of the workspace: a POST of its own.
-            Kind::Response => self.notify(message.text.as_bytes().to_vec(), Era::Legacy),
-        }
+            Kind::Response => Event::Notification(message.text.into(), Era::Legacy),
+        };
+        self.events.push_back(event);
     }
 
-    fn request(
-        &mut self,
-        message: &Message<'_>,
-        params: &Params<'_>,
-        era: Era,
-        batch: Option<BatchId>,
-    ) {
-        let raw_id = message.id.expect("a request has an id");
-        let name = params.name.or(params.uri).or(params.task_id);
-        let message_bytes = message.text.as_bytes().to_vec();
-        let mut call = Call::new(
-            Asker::Host(batch),
-            raw_id.into(),
-            &message.method,
-            era,
-            message_bytes,
-        );
-        call.name = name
-            .and_then(|name| jsonrpc::string(name.get()))
-            .map(|name| name.as_ref().into());
-        call.progress = Progress::of(Meta::peek(params.meta).progress_token);
-        let label = call.label();
-        let Some(id) = self.calls.insert(call) else {
+    fn request(&mut self, ctx: &mut Context, request: Box<Request>, batch: Option<BatchId>) {
+        let raw_id: Box<str> = request.id().into();
+        if self.by_raw_id.contains_key(&raw_id) {
             let words = format!(
-                "{label} uses the id of a request that is still being worked on; it was not forwarded"
+                "{} uses the id of a request that is still being worked on; it was not forwarded",
+                request.label()
             );
-            let error = jsonrpc::error(raw_id, -32600, &words, Some("{\"executed\":\"no\"}"));
-            return self.answer_host(batch, error);
+            let data = Some("{\"executed\":\"no\"}");
+            let error = jsonrpc::error(&raw_id, -32600, &words, data);
+            return self.reply(ctx, batch, Some(error));
+        }
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.by_raw_id.insert(raw_id.clone(), ticket);
+        let progress = Progress::of(request.progress_token());
+        if let Some(token) = progress.token() {
+            self.by_token.insert(token.into(), ticket);
+        }
+        let open = Open {
+            raw_id,
+            batch,
+            progress,
         };
-        self.log(Level::Debug, || {
-            format!("{label} (id {raw_id}) from the host")
-        });
-        self.arm_deadline(id);
-        self.presence.calls_total += u64::from(message.method == "tools/call");
-        match era {
-            Era::Modern => self.modern_request(message, params),
-            Era::Legacy => self.remember_setting(&message.method, message.params, params),
-        }
-        match message.method.as_ref() {
-            "initialize" if era == Era::Legacy => self.host_initialize(id, params),
-            _ if self.answer_locally(id, params, era) || self.reattach(id) => {}
-            _ => self.launch(id),
-        }
-    }
-
-    /// A modern host has no handshake: its first requests say who it is, and that it works.
-    fn modern_request(&mut self, message: &Message<'_>, params: &Params<'_>) {
-        if self.modern_meta.is_none() {
-            self.modern_meta = Some(super::headers::own_meta(message));
-            self.meet_client(Meta::peek(params.meta).client_info.map(|raw| raw.get()));
-        }
-        if message.method == "server/discover" {
-            return;
-        }
-        if self.workspace_asked {
-            self.begin_presence();
-            self.begin_chat();
-        } else if self.config.builtins_always() && !std::mem::replace(&mut self.discovering, true) {
-            self.ask_workspace(Asker::Discover, "server/discover", "{}");
-        }
-    }
-
-    /// The answer to a `server/discover`, the host's or our own.
-    pub(super) fn discovered(&mut self, answer: &[u8]) {
-        let Ok(Parsed::One(message)) = jsonrpc::parse(answer) else {
-            return;
-        };
-        let Some(result) = message.result else { return };
-        self.workspace = Offer::of_result(result, &self.secrets);
-        self.workspace_asked = true;
-        if self.discovering {
-            self.begin_presence();
-            self.begin_chat();
-        }
-    }
-
-    /// "The client MUST receive an answer to its era probe quickly"; for all else the host owns
-    /// time, unless the person set AEROSTACK_REQUEST_TIMEOUT.
-    pub(super) fn arm_deadline(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(id) else {
-            return;
-        };
-        let limit = match call.method.as_ref() {
-            "server/discover" => Some(self.config.limits.discover_timeout),
-            "subscriptions/listen" => None,
-            _ => self.config.request_timeout,
-        };
-        if let Some(limit) = limit {
-            let timer = self.after(limit, Timer::Deadline(id));
-            let call = self.calls.get_mut(id).expect("just looked up");
-            let old = call.deadline.replace(timer);
-            self.disarm(old);
-        }
-    }
-
-    /// A notification, or the host's answer.
-    pub(super) fn notify(&mut self, message: Vec<u8>, era: Era) {
-        if self.ending.is_over() {
-            return;
-        }
-        if era == Era::Legacy && self.session.is_closed() {
-            self.session.parked.push_back(Parked::Notice(message));
-            return;
-        }
-        // What it speaks of is gone with the session; only a request opens another.
-        if era == Era::Legacy && self.session.phase == Phase::Lost {
-            return;
-        }
-        self.post(NoticeKind::Other, era, message);
-    }
-
-    /// Sends a request, or parks it where it has to wait.
-    pub(super) fn launch(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        // The session is being given back: nothing of the host's leaves any more.
-        if self.ending.is_over() && call.is_hosts() {
-            return self.conclude_at_end(id);
-        }
-        let opens = &*call.method == "initialize";
-        let needs_session = call.era == Era::Legacy && !opens;
-        if needs_session && (self.session.is_closed() || self.session.phase == Phase::Lost) {
-            call.waiting = Waiting::Session;
-            self.session.parked.push_back(Parked::Call(id));
-            if self.session.phase == Phase::Lost {
-                self.reopen();
-            }
-        } else if self.gate.is_closed() {
-            call.waiting = Waiting::RateLimit;
-            self.gate.park(id);
-        } else if &*call.method == "subscriptions/listen"
-            && self.pool.streams() >= self.config.limits.streams_max
-        {
-            let limit = self.config.limits.streams_max;
-            self.conclude(id, Failure::TooManyStreams(limit));
-        } else {
-            let lane = match call.method.as_ref() {
-                "subscriptions/listen" => Lane::Stream,
-                "initialize" | "ping" | "server/discover" => Lane::Urgent,
-                _ if !call.is_hosts() => Lane::Urgent,
-                _ => Lane::Call,
-            };
-            let task = self.start(Task::new(Purpose::Request(id), lane));
-            self.calls.get_mut(id).expect("just looked up").waiting = Waiting::Exchange(task);
-        }
-    }
-
-    /// `notifications/cancelled` of the host.
-    fn cancelled(&mut self, message: &Message<'_>, params: &Params<'_>) {
-        let target = params
-            .request_id
-            .and_then(|raw| self.calls.of_host(raw.get()));
-        let Some(id) = target else {
-            // Answered already, or never known: the workspace may still care.
-            if self.session.phase == Phase::Ready {
-                self.notify(message.text.as_bytes().to_vec(), Era::Legacy);
-            }
-            return;
-        };
-        let call = self.calls.get(id).expect("of_host names existing calls");
-        // "The initialize request MUST NOT be cancelled by clients."
-        if &*call.method == "initialize" {
-            return;
-        }
-        let label = call.label();
-        let raw = params.request_id.expect("a target was found by it").get();
-        let place = jsonrpc::range_in(message.text, raw);
-        let cancel = jsonrpc::splice(message.text, &[(place, call.id_on_wire())]);
-        let reason = params
-            .reason
-            .and_then(|raw| jsonrpc::string(raw.get()))
-            .unwrap_or_default();
-        self.log(Level::Debug, || format!("{label} cancelled by the host"));
-        self.withdraw(id, cancel, &reason);
-    }
-
-    /// Takes a request back: unsent ones vanish, modern ones lose their stream, legacy ones are
-    /// followed by `cancel`. No answer is written.
-    pub(super) fn withdraw(&mut self, id: CallId, cancel: Vec<u8>, reason: &str) {
-        let Some(call) = self.forget_call(id) else {
-            return;
-        };
-        if let Asker::Host(Some(batch)) = call.asker {
-            self.finish_batch(batch, None);
-        }
-        match call.waiting {
-            Waiting::Exchange(task) => self.withdraw_exchange(task, call.era, cancel),
-            Waiting::Resume(_) => self.notify(cancel, Era::Legacy),
-            Waiting::Approval(watch, _) => self.leave_or_detach(watch, id, reason),
-            Waiting::Local => self.withdraw_local(id, reason),
-            // Never sent, or refused: nothing to take back.
-            Waiting::Nothing
-            | Waiting::Session
-            | Waiting::Retry(_)
-            | Waiting::RateLimit
-            | Waiting::Headers
-            | Waiting::Token => {}
-        }
-    }
-
-    fn withdraw_exchange(&mut self, id: super::ids::TaskId, era: Era, cancel: Vec<u8>) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return;
-        };
-        match era {
-            Era::Modern => self.abort(id),
-            Era::Legacy if task.conn.is_none() => self.abort(id),
-            Era::Legacy => {
-                task.cancel = Some(cancel);
-                if task.sent {
-                    self.after(CANCEL_GRACE, Timer::Cancel(id));
-                }
-            }
-        }
-    }
-
-    /// The request has left some time ago: its cancel may follow.
-    pub(super) fn post_cancel(&mut self, id: super::ids::TaskId) {
-        let Some(cancel) = self.tasks.get_mut(id).and_then(|task| task.cancel.take()) else {
-            return;
-        };
-        self.linger(id);
-        self.notify(cancel, Era::Legacy);
-    }
-
-    /// The bytes of an exchange are with the socket.
-    pub(super) fn request_left(&mut self, id: super::ids::TaskId) {
-        if self.tasks.get(id).is_some_and(|task| task.cancel.is_some()) {
-            self.after(CANCEL_GRACE, Timer::Cancel(id));
-        }
-    }
-
-    /// Removes a request and everything that was armed for it.
-    pub(super) fn forget_call(&mut self, id: CallId) -> Option<Call> {
-        let call = self.calls.remove(id)?;
-        self.disarm(call.deadline);
-        match call.waiting {
-            Waiting::Retry(timer) | Waiting::Resume(timer) => self.disarm(Some(timer)),
-            Waiting::Nothing
-            | Waiting::Local
-            | Waiting::Session
-            | Waiting::Exchange(_)
-            | Waiting::RateLimit
-            | Waiting::Headers
-            | Waiting::Token
-            | Waiting::Approval(_, None) => {}
-            Waiting::Approval(_, Some(timer)) => self.disarm(Some(timer)),
-        }
-        Some(call)
-    }
-
-    /// An answer for the host, alone or as part of its batch.
-    pub(super) fn answer_host(&mut self, batch: Option<BatchId>, answer: Vec<u8>) {
-        match batch {
-            None => self.write_line(answer),
-            Some(batch) => self.finish_batch(batch, Some(&answer)),
-        }
-    }
-
-    fn finish_batch(&mut self, batch: BatchId, answer: Option<&[u8]>) {
-        if let Some(joined) = self.batches.done(batch, answer) {
-            self.write_line(joined);
-        }
+        self.open.insert(ticket, open);
+        self.events.push_back(Event::Request(ticket, request));
     }
 }

@@ -1,494 +1,500 @@
 //! The pure engine: one deterministic value that is fed inputs and drained of outputs.
 //!
-//! It owns all policy and no file descriptor, clock, thread or socket. The state lies in organs that
-//! never call each other (`call`, `task`, `pool`, `session`, `batch`, `headers`, `timer`); the other
-//! files are the bridge's own flows, one a chapter:
+//! It is a tree of machines. Each owns its state, is driven by commands and `handle_*`, and speaks
+//! through `poll_event`; it borrows a [`Context`] and knows no sibling. This file alone knows them
+//! all: it carries inputs to machines, and events between them. It decides nothing.
 //!
 //! ```text
-//! host      lines of the host: requests, notifications, answers, cancels
-//! exchange  HTTP exchanges: queue, transmit, receive, replay
-//! reply     responses: heads, bodies, events -> messages -> answers
-//! opening   the legacy session: handshake, lost sessions, event stream, resumption
-//! retry     failures: what is repeated, what is paused, what the host is told
-//! ending    drain, farewell, exit
+//!  host line ─▶ host ─▶ mcp ─▶ http ─▶ io::conn ─▶ workspace
+//!  host line ◀─ host ◀─ mcp ◀─ http ◀─ io::conn ◀─ workspace
+//!                        ▲      ▲
+//!                extension      └─ channel
+//!          (approvals, builtin)
 //! ```
 
-mod approval;
-mod approving;
-mod background;
-mod batch;
+mod approvals;
 mod builtin;
-mod call;
-mod chat;
-mod chatting;
-mod deciding;
-mod ending;
-mod exchange;
-mod guarding;
-mod headers;
-mod heartbeat;
+mod channel;
+mod context;
+mod contract;
+mod extension;
 mod host;
+mod http;
 mod ids;
-mod notice;
-mod offline;
-mod opening;
-mod pool;
-mod probe;
-mod progress;
+mod mcp;
+mod peers;
 mod random;
-mod reply;
 mod request;
-mod retry;
-mod session;
-mod task;
-pub mod timer;
-mod watch;
-mod watching;
+mod shutdown;
+#[cfg(test)]
+mod testing;
+mod timers;
+mod turns;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::log::{Level, printable};
+use crate::log::Level;
 use crate::proto::aerostack::Offer;
-use crate::proto::endpoint::Endpoint;
-use crate::proto::line::LineReader;
+use crate::proto::jsonrpc;
 use crate::proto::secrets::Secrets;
-use crate::proto::transport::{Close, ConnId, Established};
-use call::Calls;
-use ids::{CallId, TaskId, WatchId};
-use pool::Pool;
-pub use probe::Socket;
-use session::Session;
-use std::collections::VecDeque;
+use crate::proto::transport::ConnId;
+use builtin::Counts;
+pub use channel::Socket;
+use context::{Context, Timer};
+pub use contract::{Engine, Input, Now, Output};
+use extension::Extension;
+use host::Host;
+use http::{Http, Owner};
+use ids::{Era, Requester, Ticket};
+use mcp::{Call, Mcp, Withdrawn};
+use request::{Cancel, Request};
+use shutdown::{Phase, Shutdown};
 use std::time::{Duration, Instant};
-use task::Tasks;
-use timer::{TimerId, Wheel};
-
-/// The two clocks, read once per turn of the reactor.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Monotonic time: every timer and deadline.
-    pub mono: Instant,
-    /// Wall clock, milliseconds since the Unix epoch: only for dates that come from the network and
-    /// to notice that the machine slept.
-    pub wall_ms: u64,
-}
-
-/// Everything that can happen to the engine.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// Bytes from the host, cut anywhere.
-    Stdin(&'a [u8]),
-    /// The host closed its side (EOF).
-    StdinClosed,
-    /// All that was queued for stdout has been written.
-    StdoutDrained,
-    /// Nobody reads stdout any more (EPIPE, EPOLLERR).
-    StdoutGone,
-    /// SIGTERM, SIGINT or SIGHUP.
-    Terminate,
-    /// The connection is ready for application bytes.
-    Connected(ConnId, Established),
-    /// Application bytes, cut anywhere.
-    Received(ConnId, &'a [u8]),
-    /// All bytes of the last `Transmit` were handed to the socket.
-    Sent(ConnId),
-    /// The connection is gone; no further input names it.
-    Closed(ConnId, Close),
-    /// What `ReadToken` asked for: the file's content, or why it can not be read.
-    TokenRead(Result<String, String>),
-    /// `poll_timeout` has come.
-    Timeout,
-}
-
-/// Everything the engine can ask of the shell.
-#[derive(Debug)]
-pub enum Output {
-    /// One whole line (with its newline) for stdout.
-    Stdout(Vec<u8>),
-    /// One line for stderr, already levelled and free of secrets.
-    Log(Level, String),
-    /// Dial the endpoint (its path does not matter); answered by `Connected` or `Closed`.
-    Connect(ConnId, Endpoint),
-    /// Send these bytes.
-    Transmit(ConnId, Vec<u8>),
-    /// Stop reading this connection (back-pressure).
-    Pause(ConnId),
-    /// Read it again.
-    Resume(ConnId),
-    /// Close it; no `Closed` follows.
-    Close(ConnId),
-    /// Read this token file again; answered by `TokenRead`.
-    ReadToken(String),
-    /// The exchange of the host's request with this id (raw JSON) failed: what goes to stdout next is
-    /// its answer. For an engine that plays the host, and wants more than the answer's words.
-    Failed(Box<str>, Box<Failure>),
-    /// Stop reading stdin until `ResumeStdin`.
-    PauseStdin,
-    /// Read stdin again.
-    ResumeStdin,
-    /// Flush stdout as far as possible within its grace, then end the process with this code.
-    Exit(u8),
-}
-
-/// What the reactor drives: the bridge, or the diagnosis that plays its host.
-///
-/// The rule: one input, then `poll_output` until `None`. The reactor is the only caller.
-pub trait Engine {
-    /// Takes one event. Never fails: errors become outputs.
-    fn handle_input(&mut self, input: Input<'_>, now: Now);
-    /// The next thing to do.
-    fn poll_output(&mut self) -> Option<Output>;
-    /// When `Input::Timeout` is due. After that input it must be later than its `now`.
-    fn poll_timeout(&self) -> Option<Instant>;
-}
-
-impl Engine for Bridge {
-    fn handle_input(&mut self, input: Input<'_>, now: Now) {
-        Bridge::handle_input(self, input, now);
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        Bridge::poll_output(self)
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        Bridge::poll_timeout(self)
-    }
-}
-
-/// What a timer is for.
-#[derive(Clone, Copy, Debug)]
-enum Timer {
-    /// A request's deadline.
-    Deadline(CallId),
-    /// A request is sent again.
-    Retry(CallId),
-    /// A request's event stream is resumed.
-    Resume(CallId),
-    /// An exchange took too long, or lingers after its answer.
-    Task(TaskId),
-    /// A legacy cancel follows its request.
-    Cancel(TaskId),
-    /// The session's event stream is opened again.
-    Stream,
-    /// The rate limit's pause is over.
-    RateLimit,
-    /// Idle connections grow old.
-    Pool,
-    /// An approval's time, its grace, or its time without a host.
-    Approval(WatchId),
-    /// AEROSTACK_APPROVAL_WAIT.
-    ApprovalWait(CallId),
-    /// The next progress notification of a waiting call.
-    Progress(WatchId),
-    /// A socket is opened again.
-    Reconnect(WatchId),
-    /// A socket's ping, or its end.
-    Beat(WatchId),
-    /// A safety poll.
-    Poll(WatchId),
-    /// The host's `initialize` is answered without the workspace.
-    Patience(CallId),
-    /// The workspace is tried again.
-    Knock,
-    /// The next sign of life.
-    Heartbeat,
-    /// A call of the chat tool has waited long enough.
-    ChatWait(CallId),
-    /// Its next progress notification.
-    ChatProgress(CallId),
-    /// The next turn of background work.
-    Background,
-    /// Connections that wait for memory are read again.
-    Crowd,
-    /// The drain is over.
-    Drain,
-    /// Whatever else is still to be said, the session is given back.
-    Delete,
-    /// The farewell is over.
-    Farewell,
-}
 
 /// The engine. Drain `poll_output` to `None` after every `handle_input`; the reactor is the only
 /// caller.
 #[derive(Debug)]
 pub struct Bridge {
-    config: Config,
-    now: Now,
-    random: random::Random,
-    out: VecDeque<Output>,
-    timers: Wheel<Timer>,
-    lines: LineReader,
-    calls: Calls,
-    tasks: Tasks,
-    pool: Pool,
-    pool_timer: Option<TimerId>,
-    /// Connections wait for memory.
-    crowd_timer: Option<TimerId>,
-    session: Session,
-    batches: batch::Batches,
-    headers: headers::ToolHeaders,
-    watches: watch::Watches,
-    approvals: approval::Approvals,
-    background: background::Background,
-    background_timer: Option<TimerId>,
-    /// What the workspace offers beyond MCP, once it was asked.
-    workspace: Offer,
-    workspace_asked: bool,
-    /// Who is at the other end of stdio.
-    client: Option<heartbeat::Client>,
-    /// A modern host's metadata, for requests of our own.
-    modern_meta: Option<String>,
-    /// Our own `server/discover` was sent.
-    discovering: bool,
-    presence: heartbeat::Presence,
-    chat: chat::Chat,
-    chatting: chatting::Chatting,
-    offline: Option<offline::Offline>,
-    /// The host was shown the built-in tools alone because the workspace did not answer.
-    tools_withheld: bool,
-    hid_tools: bool,
-    told_empty: bool,
-    /// The workspace's clock, as of its last reply.
-    last_date_s: Option<u64>,
-    gate: retry::Gate,
-    ending: ending::Ending,
-    /// Header lines that every request carries.
-    common_headers: Vec<u8>,
-    /// Counts tokens: a 401 to a request that carried an earlier one says nothing of this one.
-    token_generation: u32,
-    /// What no word of ours may show.
-    secrets: Secrets,
-    own_ids: u64,
-    /// Bytes given to stdout since it was last drained.
-    stdout_bytes: usize,
-    stdin_paused: bool,
-    /// SIGTERM has come once.
-    terminated: bool,
+    ctx: Context,
+    host: Host,
+    http: Http,
+    mcp: Mcp,
+    extension: Extension,
+    shutdown: Shutdown,
+    calls_total: u64,
+    /// Our own `server/discover` was sent, for a modern host that never asks.
+    is_discovering: bool,
 }
 
 impl Bridge {
     /// A bridge for this configuration. `seed` feeds jitter and ids: the same seed and the same
     /// inputs give the same outputs. The first connection is dialled at once, before stdin speaks.
-    pub fn new(config: Config, seed: u64, now: Now) -> Self {
-        let mut random = random::Random::new(seed);
-        let presence = heartbeat::Presence::new(random.next(), now.wall_ms);
-        let mut bridge = Self {
-            now,
-            random,
-            out: VecDeque::new(),
-            timers: Wheel::new(now.mono),
-            lines: LineReader::new(config.limits.line_max_bytes),
-            calls: Calls::default(),
-            tasks: Tasks::default(),
-            pool: Pool::default(),
-            pool_timer: None,
-            crowd_timer: None,
-            session: Session::new(),
-            batches: batch::Batches::default(),
-            headers: headers::ToolHeaders::default(),
-            watches: watch::Watches::default(),
-            approvals: approval::Approvals::default(),
-            background: background::Background::default(),
-            background_timer: None,
-            workspace: Offer::default(),
-            workspace_asked: false,
-            client: None,
-            modern_meta: None,
-            discovering: false,
-            presence,
-            chat: chat::Chat::default(),
-            chatting: chatting::Chatting::default(),
-            offline: None,
-            tools_withheld: false,
-            hid_tools: false,
-            told_empty: false,
-            last_date_s: None,
-            gate: retry::Gate::default(),
-            ending: ending::Ending::No,
-            common_headers: request::common_headers(&config, true),
-            token_generation: 0,
-            secrets: Secrets::new(config.secrets()),
-            own_ids: 0,
-            stdout_bytes: 0,
-            stdin_paused: false,
-            terminated: false,
-            config,
-        };
-        for warning in std::mem::take(&mut bridge.config.warnings) {
-            bridge.log(Level::Warn, || warning);
+    pub fn new(mut config: Config, seed: u64, now: Now) -> Self {
+        let warnings = std::mem::take(&mut config.warnings);
+        let (host, http) = (Host::new(config.limits.line_max_bytes), Http::new(&config));
+        let mut ctx = Context::new(config, seed, now);
+        let extension = Extension::new(ctx.random().next(), now.wall_ms);
+        for warning in warnings {
+            ctx.log(Level::Warn, || warning);
         }
-        let conn = bridge.pool.dial_ahead();
-        bridge.connect(conn);
+        let mut bridge = Self {
+            ctx,
+            host,
+            http,
+            mcp: Mcp::new(),
+            extension,
+            shutdown: Shutdown::default(),
+            calls_total: 0,
+            is_discovering: false,
+        };
+        bridge.http.dial_ahead(&mut bridge.ctx);
         bridge
     }
+}
 
-    /// Takes one event. Never fails: errors become outputs.
-    pub fn handle_input(&mut self, input: Input<'_>, now: Now) {
-        let slept = self.has_slept(now);
-        self.now = now;
+impl Engine for Bridge {
+    fn handle_input(&mut self, input: Input<'_>, now: Now) {
+        let slept = self.ctx.advance(now);
         match input {
             Input::Stdin(bytes) => self.stdin(bytes),
-            Input::StdinClosed => self.stdin_closed(),
-            Input::StdoutDrained => self.stdout_drained(),
-            Input::StdoutGone => self.stdout_gone(),
-            Input::Terminate => self.terminate(),
-            Input::Connected(conn, _) => self.connected(conn),
+            Input::StdinClosed => {
+                self.host.handle_end(&mut self.ctx);
+                self.route();
+                self.drain(self.ctx.limits().drain);
+            }
+            Input::StdoutDrained => self.host.handle_drained(),
+            // Nobody reads any more: answers need not be waited for.
+            Input::StdoutGone => self.farewell(),
+            Input::Terminate if self.shutdown.terminate() => self.exit(),
+            Input::Terminate => self.drain(self.ctx.limits().drain_terminated),
+            Input::Connected(conn, _) => self.http.handle_connected(&mut self.ctx, conn),
             Input::Received(conn, bytes) => self.received(conn, bytes),
-            Input::Sent(conn) => self.sent(conn),
-            Input::Closed(conn, close) => self.closed(conn, close),
-            Input::TokenRead(text) => self.token_read(text),
+            Input::Sent(conn) => self.http.handle_sent(conn),
+            Input::Closed(conn, close) => self.http.handle_closed(&mut self.ctx, conn, close),
+            Input::TokenRead(text) => self.mcp.handle_token(&mut self.ctx, &mut self.http, text),
             Input::Timeout => self.timeouts(),
         }
+        self.route();
         // Behind the input, so that a connection it ends is not touched again; before anything is sent.
-        if slept && !matches!(self.ending, ending::Ending::Over) {
+        if slept && self.ctx.phase() != Phase::Over {
             self.wake_up();
         }
         self.settle();
     }
 
-    /// The next thing to do, or `None` when all is done.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+    fn poll_output(&mut self) -> Option<Output> {
+        self.ctx.pop_output()
     }
 
-    /// When `Input::Timeout` is due; `None`: sleep until something happens.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.ctx.next_timeout()
+    }
+}
+
+impl Bridge {
+    fn stdin(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.host.handle_bytes(&mut self.ctx, &mut bytes);
+            self.route();
+        }
+    }
+
+    fn received(&mut self, conn: ConnId, mut bytes: &[u8]) {
+        loop {
+            self.http.handle_received(&mut self.ctx, conn, &mut bytes);
+            if !self.route() {
+                return;
+            }
+        }
     }
 
     fn timeouts(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now.mono) {
+        while let Some(timer) = self.ctx.pop_due() {
+            let (ctx, http) = (&mut self.ctx, &mut self.http);
             match timer {
-                Timer::Deadline(call) => self.deadline_passed(call),
-                Timer::Retry(call) => self.launch(call),
-                Timer::Resume(call) => self.resume(call),
-                Timer::Task(task) => self.task_timed_out(task),
-                Timer::Cancel(task) => self.post_cancel(task),
-                Timer::Stream => self.open_stream(),
-                Timer::RateLimit => self.rate_limit_over(),
-                Timer::Pool => self.pool_timer = None,
-                Timer::Approval(watch) => self.approval_time_over(watch),
-                Timer::ApprovalWait(call) => self.approval_wait_over(call),
-                Timer::Progress(watch) => self.report_progress(watch),
-                Timer::Reconnect(watch) => self.open_socket(watch),
-                Timer::Beat(watch) => self.beat(watch),
-                Timer::Poll(watch) => self.poll_now(watch),
-                Timer::Patience(call) => self.patience_over(call),
-                Timer::Knock => self.knock(),
-                Timer::Heartbeat => self.heartbeat_due(),
-                Timer::ChatWait(call) => self.chat_wait_over(call),
-                Timer::ChatProgress(call) => self.chat_progress(call),
-                Timer::Background => self.background_timer = None,
-                Timer::Crowd => self.let_crowd_go(),
-                Timer::Drain => self.farewell(),
-                Timer::Delete => self.give_session_back(),
-                Timer::Farewell => self.exit(),
+                Timer::Http(timer) => http.handle_timer(ctx, timer),
+                Timer::Mcp(timer) => self.mcp.handle_timer(ctx, http, timer),
+                Timer::Extension(timer) => self.extension.handle_timer(ctx, http, timer),
+                Timer::Shutdown(shutdown::Timer::Drain) => self.farewell(),
+                Timer::Shutdown(shutdown::Timer::Delete) => {
+                    self.mcp.leave(ctx, http);
+                }
+                Timer::Shutdown(shutdown::Timer::Farewell) => self.exit(),
             }
+            self.route();
         }
     }
 
-    /// What follows from any input: connections for who waits, limits, the end.
+    /// What follows from any input: turns, the end, connections for who waits, limits.
     fn settle(&mut self) {
-        if self.tasks.take_freed() && self.crowd_timer.is_some() {
-            self.let_crowd_go();
-        }
-        self.run_background();
+        self.extension.settle(&mut self.ctx, &mut self.http);
+        self.route();
         self.end_if_done();
-        if matches!(self.ending, ending::Ending::Over) {
+        if self.ctx.phase() == Phase::Over {
             return;
         }
-        self.pump();
-        self.expire_idle();
-        self.limit_stdin();
+        let stdout = self.host.stdout_bytes();
+        let held = stdout
+            + self.host.held_bytes()
+            + self.mcp.held_bytes()
+            + self.http.held_bytes()
+            + self.extension.held_bytes();
+        self.ctx.note_held(held, stdout);
+        self.http.settle(&mut self.ctx);
+        self.host.settle(&mut self.ctx);
     }
 
-    /// CLOCK_MONOTONIC stands still while the machine sleeps: if the wall clock ran ahead,
-    /// idle connections are dead, though nobody told us.
-    fn has_slept(&self, now: Now) -> bool {
-        const DRIFT_MS: u64 = 10_000;
-        let mono_ms = now
-            .mono
-            .saturating_duration_since(self.now.mono)
-            .as_millis() as u64;
-        let wall_ms = now.wall_ms.saturating_sub(self.now.wall_ms);
-        wall_ms > mono_ms + DRIFT_MS
-    }
-
+    /// The machine slept: nothing that was open before is.
     fn wake_up(&mut self) {
-        self.log(Level::Info, || {
+        self.ctx.log(Level::Info, || {
             "the machine slept: connections are renewed".to_owned()
         });
-        self.drop_idle();
-        self.wake_watches();
+        self.http.drop_idle(&mut self.ctx);
+        self.extension.wake(&mut self.ctx, &mut self.http);
+        self.route();
     }
 
-    fn drop_idle(&mut self) {
-        for conn in self.pool.take_idle() {
-            self.out.push_back(Output::Close(conn));
-        }
-    }
-
-    fn expire_idle(&mut self) {
-        for conn in self.pool.expire(self.now.mono, &self.config.limits) {
-            self.out.push_back(Output::Close(conn));
-        }
-        let next = self.pool.next_expiry(&self.config.limits);
-        match (next, self.pool_timer) {
-            // An armed timer that fires too early only looks again.
-            (Some(at), None) => self.pool_timer = Some(self.timers.insert(at, Timer::Pool)),
-            (None, Some(timer)) => {
-                self.timers.cancel(timer);
-                self.pool_timer = None;
+    /// Carries events between machines until none has anything to say: what follows from a message
+    /// before the next message. True if there was anything.
+    fn route(&mut self) -> bool {
+        let mut any = false;
+        loop {
+            let has_session = self.mcp.has_session();
+            self.ctx.peers_mut().note_session(has_session);
+            let (ctx, http) = (&mut self.ctx, &mut self.http);
+            if let Some(event) = self.extension.poll_event(ctx, http) {
+                self.extension_event(event);
+            } else if let Some(event) = self.mcp.poll_event() {
+                self.mcp_event(event);
+            } else if let Some(event) = self.host.poll_event() {
+                self.host_event(event);
+            } else if let Some(http::Event { id, owner, what }) = self.http.poll_event() {
+                let (ctx, http) = (&mut self.ctx, &mut self.http);
+                match owner {
+                    Owner::Mcp => self.mcp.handle_exchange(ctx, http, id, what),
+                    Owner::Channel => self.extension.handle_exchange(ctx, http, id, what),
+                }
+            } else {
+                return any;
             }
-            (Some(_), Some(_)) | (None, None) => {}
+            any = true;
         }
     }
 
-    /// Hands the host one message.
-    fn write_line(&mut self, mut message: Vec<u8>) {
-        crate::proto::jsonrpc::end_line(&mut message);
-        self.stdout_bytes += message.len();
-        self.out.push_back(Output::Stdout(message));
-    }
+    // The host.
 
-    fn stdout_drained(&mut self) {
-        self.stdout_bytes = 0;
-        self.resume_all();
-    }
-
-    /// Logs if the level asks for it; the text is only made then.
-    fn log(&mut self, level: Level, text: impl FnOnce() -> String) {
-        if level <= self.config.log_level {
-            let text = self.secrets.hide(&text()).into_owned();
-            self.out.push_back(Output::Log(level, text));
+    fn host_event(&mut self, event: host::Event) {
+        let (ctx, http) = (&mut self.ctx, &mut self.http);
+        match event {
+            host::Event::Request(ticket, request) => self.host_request(ticket, *request),
+            host::Event::Initialized(text) => self.mcp.host_initialized(ctx, http, text),
+            host::Event::Notification(text, era) => self.mcp.notify(ctx, http, text, era),
+            host::Event::Cancelled(Some(ticket), cancel) => self.cancelled(ticket, &cancel),
+            host::Event::Cancelled(None, cancel) => self.mcp.forward_cancel(ctx, http, &cancel),
         }
     }
 
-    /// Text of the network for people and models: without secrets, without control characters, cut.
-    fn clean(&self, text: &str, max_bytes: usize) -> String {
-        printable(&self.secrets.hide(text), max_bytes)
+    fn host_request(&mut self, ticket: Ticket, request: Request) {
+        self.ctx.log(Level::Debug, || {
+            format!("{} (id {}) from the host", request.label(), request.id())
+        });
+        self.calls_total += u64::from(request.method() == "tools/call");
+        let opens = request.method() == "initialize" && request.era() == Era::Legacy;
+        match request.era() {
+            Era::Modern => self.meet_modern(&request),
+            Era::Legacy if opens => self.ctx.meet(request.client_info()),
+            Era::Legacy => {}
+        }
+        let (ctx, away) = (&mut self.ctx, self.mcp.away());
+        if self.extension.handle_request(ctx, ticket, &request, away) {
+            return;
+        }
+        if opens {
+            return self.mcp.initialize(ctx, &mut self.http, ticket, request);
+        }
+        let call = Call::new(Requester::Host(ticket), request);
+        self.extension.submit(ctx, call);
     }
 
-    fn after(&mut self, delay: Duration, timer: Timer) -> TimerId {
-        let far = Duration::from_secs(365 * 86_400);
-        self.timers.insert(self.now.mono + delay.min(far), timer)
-    }
-
-    fn disarm(&mut self, timer: Option<TimerId>) {
-        if let Some(timer) = timer {
-            self.timers.cancel(timer);
+    /// A modern host has no handshake: its first requests say who it is, and that it works.
+    fn meet_modern(&mut self, request: &Request) {
+        self.ctx.meet_modern(request);
+        if request.method() == "server/discover" {
+            return;
+        }
+        if self.ctx.peers().was_asked() {
+            self.extension.begin(&mut self.ctx);
+        } else if self.ctx.config().builtins_always()
+            && !std::mem::replace(&mut self.is_discovering, true)
+        {
+            self.ask(Requester::Discover, "server/discover", "{}");
         }
     }
 
-    /// An id for a request of our own, raw JSON: never one of the host's.
-    fn own_id(&mut self) -> Box<str> {
-        self.own_ids += 1;
-        format!(
-            "\"aerostack-gateway/{:x}/{}\"",
-            self.random.tag(),
-            self.own_ids
-        )
-        .into()
+    fn cancelled(&mut self, ticket: Ticket, cancel: &Cancel) {
+        let (ctx, http) = (&mut self.ctx, &mut self.http);
+        match self.mcp.withdraw(ctx, http, ticket, cancel) {
+            Withdrawn::Gone => {}
+            Withdrawn::Stays => return,
+            Withdrawn::Unknown => {
+                self.extension.withdraw(ctx, ticket, cancel.reason());
+                self.mcp.withdraw_own(ctx, http, ticket);
+            }
+        }
+        self.host.forget(&mut self.ctx, ticket);
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Vec<u8>) {
+        self.host.answer(&mut self.ctx, ticket, answer);
+    }
+
+    // The workspace.
+
+    /// A request of our own, in the generation of the host's traffic.
+    fn ask(&mut self, requester: Requester, method: &str, params: &str) {
+        let (era, meta) = self.ctx.peers().era();
+        let with_meta = meta.map(|meta| jsonrpc::set_member(params, "_meta", meta));
+        let params = (era, with_meta.as_deref().unwrap_or(params));
+        self.mcp
+            .ask(&mut self.ctx, &mut self.http, requester, method, params);
+    }
+
+    fn mcp_event(&mut self, event: mcp::Event) {
+        match event {
+            mcp::Event::Answered(call, reply, refusal) => self.answered(&call, reply, refusal),
+            mcp::Event::Failed(call, failure) => self.failed(&call, failure),
+            mcp::Event::Gated(call, needed, reply) => {
+                let clock_s = self.workspace_clock_s();
+                let clock_s = clock_s.unwrap_or(self.ctx.wall_ms() / 1_000);
+                let (ctx, call) = (&mut self.ctx, call);
+                self.extension
+                    .handle_gated(ctx, call, &needed, reply, clock_s);
+            }
+            mcp::Event::StrayApproval(id) => self.extension.handle_stray(&id),
+            mcp::Event::Message(message) => self.host.forward(&mut self.ctx, message),
+            mcp::Event::Away(call, away) => {
+                let answer = builtin::answer_while_away(&self.ctx, call.request(), &away);
+                self.answer_host(&call, answer);
+            }
+            mcp::Event::Connected(result) => {
+                let offer = Offer::of_result(&result, self.ctx.secrets());
+                self.ctx.peers_mut().learn(offer);
+                if self.is_discovering {
+                    self.extension.begin(&mut self.ctx);
+                }
+            }
+            mcp::Event::Ready { after_outage } => {
+                if after_outage {
+                    self.host.tell_lists_changed(&mut self.ctx);
+                }
+                self.extension.begin(&mut self.ctx);
+            }
+        }
+    }
+
+    fn answer_host(&mut self, call: &Call, answer: Vec<u8>) {
+        if let Some(ticket) = call.requester().ticket() {
+            self.answer(ticket, answer);
+        }
+    }
+
+    fn answered(&mut self, call: &Call, reply: mcp::Reply, refusal: Option<Failure>) {
+        let mcp::Reply { bytes, error } = reply;
+        match call.requester() {
+            Requester::Host(ticket) => {
+                if let Some(failure) = refusal {
+                    self.say_failed(ticket, failure);
+                }
+                let (ctx, request) = (&mut self.ctx, call.request());
+                let answer = self.extension.adapt(ctx, request, bytes, error);
+                // What the host has to hear before it.
+                self.route();
+                self.answer(ticket, answer);
+            }
+            requester => self
+                .extension
+                .handle_reply(&mut self.ctx, requester, &bytes),
+        }
+    }
+
+    fn failed(&mut self, call: &Call, failure: Failure) {
+        let instead = self.extension.handle_failure(&mut self.ctx, call, &failure);
+        match (call.requester(), instead) {
+            (Requester::Host(ticket), Some(answer)) => self.answer(ticket, answer),
+            (Requester::Host(ticket), None) => {
+                let answer = call.failure_answer(&mut self.ctx, &failure);
+                self.say_failed(ticket, failure);
+                self.answer(ticket, answer);
+            }
+            (_, _) => {
+                let origin = self.ctx.origin();
+                self.ctx.log(Level::Debug, || {
+                    format!(
+                        "a request of the gateway failed: {}",
+                        failure.words(&origin)
+                    )
+                });
+            }
+        }
+    }
+
+    /// The host's answer is about to follow: why there is none of the workspace's own, or that it
+    /// came with an error status.
+    fn say_failed(&mut self, ticket: Ticket, failure: Failure) {
+        if let Some(raw_id) = self.host.raw_id(ticket) {
+            self.ctx
+                .emit(Output::Failed(raw_id.into(), Box::new(failure)));
+        }
+    }
+
+    fn extension_event(&mut self, event: extension::Event) {
+        let (ctx, http) = (&mut self.ctx, &mut self.http);
+        match event {
+            extension::Event::Send(call) => self.mcp.dispatch(ctx, http, call),
+            extension::Event::SendLater(call, pause) => self.mcp.repeat(ctx, call, pause),
+            extension::Event::Ask(requester, method, params, Some(era)) => {
+                self.mcp.ask(ctx, http, requester, method, (era, &params));
+            }
+            extension::Event::Ask(requester, method, params, None) => {
+                self.ask(requester, method, &params);
+            }
+            extension::Event::Answer(ticket, answer) => self.answer(ticket, answer),
+            extension::Event::PassOn(call, reply) => self.answered(&call, reply, None),
+            extension::Event::Notify(notification) => self.host.tell(ctx, notification),
+            extension::Event::Waiting(ticket, words) => {
+                self.host.report_progress(ctx, ticket, &words);
+            }
+            extension::Event::HeartbeatDue => self.extension.beat(&self.ctx, self.counts()),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            in_flight: self.host.open_requests(),
+            pending_approvals: self.extension.pending_approvals(),
+            calls_total: self.calls_total,
+        }
+    }
+
+    // The end.
+
+    fn drain(&mut self, limit: Duration) {
+        if self.shutdown.drain(&mut self.ctx, limit) {
+            self.mcp.end_subscriptions(&mut self.ctx, &mut self.http);
+            self.route();
+        }
+    }
+
+    /// The drain ends early when nothing is in flight, the farewell when everything has been said.
+    fn end_if_done(&mut self) {
+        let quiet = self.host.open_requests() == 0 && self.mcp.is_quiet();
+        if quiet && matches!(self.ctx.phase(), Phase::Draining(_)) {
+            self.farewell();
+        }
+        let said =
+            self.ctx.phase() == Phase::Farewell && !self.mcp.is_busy() && !self.extension.is_busy();
+        if said && !self.mcp.leave(&mut self.ctx, &mut self.http) {
+            self.exit();
+        }
+    }
+
+    /// Every request is answered, approvals are withdrawn, presence ends.
+    fn farewell(&mut self) {
+        if !self.shutdown.begin_farewell(&mut self.ctx) {
+            return;
+        }
+        let counts = self.counts();
+        self.http.end();
+        self.end_requests();
+        let (ctx, http) = (&mut self.ctx, &mut self.http);
+        self.extension.say_offline(ctx, http, counts);
+        self.route();
+    }
+
+    fn exit(&mut self) {
+        if self.shutdown.exit(&mut self.ctx) {
+            // What was read during the farewell, or is cut off by a second signal.
+            self.end_requests();
+            self.http.close_all(&mut self.ctx);
+            self.ctx.emit(Output::Exit(0));
+        }
+    }
+
+    fn end_requests(&mut self) {
+        self.mcp.end_calls(&mut self.ctx, &mut self.http);
+        self.route();
+        self.extension.end(&mut self.ctx);
+        self.route();
+    }
+
+    // What a diagnosis wants to know: it drives a bridge as its host, and asks here for what no MCP
+    // answer says.
+
+    /// What no report may show.
+    pub fn secrets(&self) -> &Secrets {
+        self.ctx.secrets()
+    }
+
+    /// The workspace's clock in Unix seconds, as of its last reply.
+    pub fn workspace_clock_s(&self) -> Option<u64> {
+        self.http.server_clock_s()
+    }
+
+    /// Params of a heartbeat with status "check": recorded, never listed as an agent.
+    pub fn check_params(&self) -> String {
+        self.extension.heartbeat(&self.ctx, "check", self.counts())
+    }
+
+    /// Opens a WebSocket to see whether one can be opened.
+    pub fn probe_socket(&mut self, now: Now) {
+        self.ctx.advance(now);
+        self.extension.probe_socket(&mut self.ctx);
+        self.route();
+        self.settle();
+    }
+
+    /// How that went.
+    pub fn probed_socket(&self) -> Socket {
+        self.extension.probed_socket()
     }
 }

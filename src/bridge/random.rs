@@ -4,13 +4,13 @@ use std::time::Duration;
 
 /// A seeded sequence.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
     tag: u32,
 }
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Self {
             state: seed,
             tag: 0,
@@ -20,11 +20,11 @@ impl Random {
     }
 
     /// Part of the ids that this process makes, the same for its whole life.
-    pub(super) fn tag(&self) -> u32 {
+    pub(crate) fn tag(&self) -> u32 {
         self.tag
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,7 +33,7 @@ impl Random {
     }
 
     /// `duration` give or take a fraction of one in `part`.
-    pub(super) fn around(&mut self, duration: Duration, part: u32) -> Duration {
+    pub(crate) fn around(&mut self, duration: Duration, part: u32) -> Duration {
         let spread = (duration / part).as_micros() as u64;
         let shift = self.next() % (2 * spread + 1);
         duration + Duration::from_micros(shift) - Duration::from_micros(spread)

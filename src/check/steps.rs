@@ -3,7 +3,7 @@
 use super::report::Status;
 use super::verdict::{self, Blame, Builtins, Problem, View};
 use super::{Check, ID, MODERN_META, PAGES_MAX, SKEW_MAX_S, STEP, Step};
-use crate::bridge::{Input, Now, Socket};
+use crate::bridge::{Engine, Input, Now, Socket};
 use crate::failure::{Failure, Refusal};
 use crate::log::printable;
 use crate::proto::aerostack::Offer;

@@ -92,7 +92,8 @@ pub(super) fn handshake(problem: &Problem, view: View<'_>) -> (Blame, String) {
         | Failure::OldTransport { .. }
         | Failure::NotMcp { .. }
         | Failure::NoAnswer { .. }
-        | Failure::WrongId
+        | Failure::WrongId(_)
+        | Failure::NoMemory(_)
         | Failure::TooLarge(_)
         | Failure::Ending
         | Failure::Unsent
@@ -302,7 +303,7 @@ mod tests {
                 Blame::Reachable,
             ),
             (Failure::NoAnswer { status: 200 }, true, Blame::Workspace),
-            (Failure::WrongId, true, Blame::Workspace),
+            (Failure::WrongId(String::new()), true, Blame::Workspace),
             (Failure::TooLarge(9), true, Blame::Workspace),
             (
                 Failure::OldTransport { status: 404 },

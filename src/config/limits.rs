@@ -16,14 +16,17 @@ pub struct Limits {
     pub error_body_max_bytes: usize,
     /// Requests of the host that may be in the works before stdin is no longer read.
     pub requests_max: usize,
-    /// Bytes of such requests before stdin is no longer read.
-    pub requests_max_bytes: usize,
+    /// The one budget over everything that waits, whatever it is: messages of the host, replies that
+    /// are not complete, lines for stdout, bytes of WebSockets. Past it, the source that fills it is
+    /// not read. One message of `message_max_bytes` always fits beyond it.
+    pub held_max_bytes: usize,
     /// Bytes queued for stdout before the network is no longer read. A whole message always fits.
     pub stdout_high_bytes: usize,
-    /// Bytes of incomplete responses, all together, beyond which only the oldest is read on.
-    pub pending_high_bytes: usize,
-    /// How long the others wait for the oldest.
-    pub pending_patience: Duration,
+    /// While the budget is used up, a reply that has come this far waits for its turn; smaller ones are
+    /// read all the same. So many of them, one for each connection, are 8 MiB.
+    pub small_reply_bytes: usize,
+    /// A large reply that has made no progress for so long loses its turn.
+    pub stalled_after: Duration,
     /// Open connections for calls; further calls queue. Long-lived streams are not counted.
     pub connections_max: usize,
     /// Connections beyond `connections_max` for what must never queue behind calls: answers,
@@ -55,12 +58,31 @@ pub struct Limits {
     pub linger: Duration,
     /// An `initialize` without answer after this is answered by the gateway itself.
     pub initialize_patience: Duration,
+    /// `initialized` counts as accepted after this, should its server never answer it.
+    pub initialized_timeout: Duration,
+    /// How long an answer may take that is to come on the session's event stream.
+    pub elsewhere: Duration,
+    /// An answer that takes longer than this is worth a spare connection for what follows it.
+    pub warm_after: Duration,
+    /// A session that is lost again sooner than this is not opened again.
+    pub reopen_pause: Duration,
+    /// The longest pause between attempts while the workspace is away.
+    pub outage_pause_max: Duration,
+    /// A legacy cancel follows its request after this pause: on another connection it could overtake
+    /// it.
+    pub cancel_pause: Duration,
+    /// The pause before the first repeat of a request, doubled for each further one.
+    pub retry_pause: Duration,
     /// Repeats of a request that may be replayed, after 5xx or a failed connection.
     pub retries_max: u8,
     /// The longest Retry-After that is waited out.
     pub rate_limit_wait_max: Duration,
     /// How often one request waits for the rate limit.
     pub rate_limit_rounds: u8,
+    /// The same where the limiter names no moment, and the first of those pauses; they double.
+    pub rate_limit_guesses: u8,
+    /// See `rate_limit_guesses`.
+    pub rate_limit_guess: Duration,
     /// Redirects followed for one request.
     pub redirects_max: u8,
     /// Where a server gives no `retry`, the pause before an event stream is opened again.
@@ -93,6 +115,8 @@ pub struct Limits {
     pub progress_every: Duration,
     /// How long an approval stays open after its host gave up.
     pub detached: Duration,
+    /// Approvals that stay open so; the oldest is withdrawn for one more.
+    pub detached_max: usize,
     /// How long the last question after an approval's time may take.
     pub expiry_grace: Duration,
     /// Chat messages kept for context.
@@ -142,10 +166,10 @@ impl Default for Limits {
             head_max_bytes: 64 << 10,
             error_body_max_bytes: 64 << 10,
             requests_max: 4_096,
-            requests_max_bytes: 64 << 20,
+            held_max_bytes: 32 << 20,
             stdout_high_bytes: 1 << 20,
-            pending_high_bytes: 16 << 20,
-            pending_patience: Duration::from_secs(2),
+            small_reply_bytes: 64 << 10,
+            stalled_after: Duration::from_secs(2),
             connections_max: 128,
             connections_reserve: 64,
             streams_max: 256,
@@ -160,9 +184,18 @@ impl Default for Limits {
             control_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(5),
             initialize_patience: Duration::from_secs(3),
+            initialized_timeout: Duration::from_secs(5),
+            elsewhere: Duration::from_secs(3_600),
+            warm_after: Duration::from_millis(5),
+            reopen_pause: Duration::from_secs(10),
+            outage_pause_max: Duration::from_secs(30),
+            cancel_pause: Duration::from_millis(25),
+            retry_pause: Duration::from_millis(100),
             retries_max: 3,
             rate_limit_wait_max: Duration::from_secs(30),
             rate_limit_rounds: 8,
+            rate_limit_guesses: 2,
+            rate_limit_guess: Duration::from_secs(1),
             redirects_max: 3,
             stream_retry: Duration::from_secs(1),
             stream_retry_max: Duration::from_secs(30),
@@ -170,7 +203,7 @@ impl Default for Limits {
             reconnect_max: Duration::from_secs(86_400),
             resumes_max: 5,
             approval_sockets_max: 64,
-            approval_message_max_bytes: 1 << 20,
+            approval_message_max_bytes: 256 << 10,
             chat_message_max_bytes: 1 << 20,
             upgrade_timeout: Duration::from_secs(20),
             socket_ping: Duration::from_secs(20),
@@ -178,6 +211,7 @@ impl Default for Limits {
             safety_poll: Duration::from_secs(30),
             progress_every: Duration::from_secs(15),
             detached: Duration::from_secs(600),
+            detached_max: 4_096,
             expiry_grace: Duration::from_secs(5),
             chat_messages_max: 200,
             chat_max_bytes: 64 << 10,

@@ -7,12 +7,12 @@ use crate::proto::http::refusal::{Challenge, bot_protection, is_old_transport};
 use crate::proto::http::response::ResponseHead;
 
 impl Failure {
-    /// Of an answer whose status is no success, to a POST for `path`. `hide` masks what nobody may
+    /// Of an answer whose status is no success, to a POST for `path` (`None`: to another request). `hide` masks what nobody may
     /// see; it is called before anything is cut. `local_s`: this machine's clock, in unix seconds.
     pub fn of_refusal(
         head: &ResponseHead,
         body: &[u8],
-        path: &str,
+        path: Option<&str>,
         local_s: u64,
         hide: impl Fn(&str) -> String,
     ) -> Failure {
@@ -20,7 +20,7 @@ impl Failure {
         if let Some(by) = bot_protection(head, body) {
             return Failure::BotProtection { status, by };
         }
-        if is_old_transport(status, path, body) {
+        if path.is_some_and(|path| is_old_transport(status, path, body)) {
             return Failure::OldTransport { status };
         }
         let challenge = head.www_authenticate.as_deref().map(Challenge::parse);
@@ -124,7 +124,7 @@ mod tests {
         let head = ["HTTP/1.1 ", lines, "\r\n\r\n"].concat();
         let head = ResponseHead::parse(head.as_bytes()).expect("a head");
         let hide = |text: &str| text.replace("mwt_secret", "[hidden]");
-        Failure::of_refusal(&head, body.as_bytes(), path, 1_000_000_000, hide)
+        Failure::of_refusal(&head, body.as_bytes(), Some(path), 1_000_000_000, hide)
     }
 
     #[test]

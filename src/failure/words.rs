@@ -38,11 +38,19 @@ impl Failure {
             Failure::NoAnswer { status } => {
                 format!("{origin} ended its reply (HTTP {status}) without an answer")
             }
-            Failure::WrongId => {
+            Failure::WrongId(words) => {
+                let said = match words.is_empty() {
+                    true => String::new(),
+                    false => format!(" (it says: {words})"),
+                };
                 format!(
-                    "{origin} answered with the id of another request; that answer was discarded"
+                    "{origin} answered with the id of another request; that answer was discarded{said}"
                 )
             }
+            Failure::NoMemory(bytes) => format!(
+                "there is not enough memory for the reply of {origin} ({bytes} bytes so far). Ask for \
+                 less at once, or give the gateway more memory"
+            ),
             Failure::TooLarge(limit) => {
                 format!(
                     "the reply of {origin} is larger than {limit} bytes, the limit for one message"

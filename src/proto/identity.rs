@@ -17,14 +17,19 @@ pub struct Identity([u8; 32]);
 impl Identity {
     /// The identity of this request.
     pub fn of(message: &Message<'_>) -> Identity {
+        Identity::of_parts(&message.method, message.params)
+    }
+
+    /// The identity of a request with this method and these raw params.
+    pub fn of_parts(method: &str, params: Option<&str>) -> Identity {
         let mut digest = digest::Context::new(&digest::SHA256);
         // Each part with its length: no two lists of parts give the same bytes.
         let mut part = |text: &str| {
             digest.update(&(text.len() as u64).to_be_bytes());
             digest.update(text.as_bytes());
         };
-        part(&message.method);
-        let params = message.params.unwrap_or("{}");
+        part(method);
+        let params = params.unwrap_or("{}");
         match jsonrpc::members(params) {
             Some(members) => {
                 for (name, value) in members.iter().filter(|(name, _)| name != "_meta") {

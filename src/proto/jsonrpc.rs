@@ -4,12 +4,19 @@
 //! the few messages it writes itself. It must never decode and encode again: numbers such as
 //! 12345678901234567890, 1.0 and 1E400, escapes and unknown members leave as they came.
 
+mod compose;
+
+pub use compose::{error, error_response, notification, request, result};
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::object;
+
+/// The most messages of one batch.
+pub const BATCH_MAX: usize = 4_096;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +25,8 @@ pub enum Invalid {
     Json,
     /// JSON, but no request, notification or response: -32600.
     Message,
+    /// A batch of more than [`BATCH_MAX`] messages: -32600.
+    BatchTooLong,
 }
 
 /// One line's worth: a message, or a JSON-RPC batch (2025-03-26).
@@ -87,12 +96,41 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Invalid> {
     // "JSON-RPC messages MUST be UTF-8 encoded" (MCP, basic/transports#messages).
     let text = std::str::from_utf8(bytes).map_err(|_| Invalid::Json)?;
     if text.trim_ascii_start().starts_with('[') {
-        let members: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Invalid::Json)?;
-        return Ok(Parsed::Batch(
-            members.into_iter().map(RawValue::get).collect(),
-        ));
+        return batch(text).map(Parsed::Batch);
     }
     parse_one(text).map(Parsed::One)
+}
+
+/// The members of a batch. One that is too long is not read to its end.
+fn batch(text: &str) -> Result<Vec<&str>, Invalid> {
+    struct Members;
+    impl<'de> serde::de::Visitor<'de> for Members {
+        type Value = Vec<&'de str>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("at most so many messages")
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut sequence: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = sequence.next_element::<&'de RawValue>()? {
+                if members.len() >= BATCH_MAX {
+                    return Err(serde::de::Error::invalid_length(members.len(), &self));
+                }
+                members.push(member.get());
+            }
+            Ok(members)
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = serde::Deserializer::deserialize_seq(&mut deserializer, Members);
+    let members = members.map_err(|error| match error.is_data() {
+        true => Invalid::BatchTooLong,
+        false => Invalid::Json,
+    })?;
+    deserializer.end().map_err(|_| Invalid::Json)?;
+    Ok(members)
 }
 
 /// Reads one message that is no batch.
@@ -362,15 +400,16 @@ pub fn member<'a>(object_text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, raw)| raw)
 }
 
-/// The request under a new id, allowed by an approval: `params._meta` names it, and `edited` params
-/// replace all others. Values keep their bytes. `None` if the params are no object.
+/// The request `text`, whose `id` and `params` are slices of it, under a new id and allowed by an
+/// approval: `params._meta` names it, and `edited` params replace all others. Values keep their
+/// bytes. `None` if the params are no object.
 pub fn approved_request(
-    message: &Message<'_>,
-    id: &str,
+    (text, id, params): (&str, &str, Option<&str>),
+    new_id: &str,
     (meta_name, meta_value): (&str, &str),
     edited: Option<&str>,
 ) -> Option<Vec<u8>> {
-    let original = members(message.params.unwrap_or("{}"))?;
+    let original = members(params.unwrap_or("{}"))?;
     let meta = original
         .iter()
         .find(|(name, _)| name == "_meta")
@@ -385,17 +424,21 @@ pub fn approved_request(
         .unwrap_or_else(|| Some(original.clone()))?;
     let rest = edited.iter().filter(|(name, _)| name != "_meta");
     let rest = rest.map(|(name, raw)| (name.as_str(), *raw));
-    let params = object(rest.chain([("_meta", meta.as_str())]));
-    let old_id = range_in(message.text, message.id?);
-    Some(match message.params {
+    let new_params = object(rest.chain([("_meta", meta.as_str())]));
+    let old_id = range_in(text, id);
+    Some(match params {
         Some(old) => {
-            let mut pieces = [(old_id, id), (range_in(message.text, old), params.as_str())];
+            let mut pieces = [(old_id, new_id), (range_in(text, old), new_params.as_str())];
             pieces.sort_by_key(|(range, _)| range.start);
-            splice(message.text, &pieces)
+            splice(text, &pieces)
         }
         None => {
-            let with_id = splice(message.text, &[(old_id, id)]);
-            insert_member(std::str::from_utf8(&with_id).ok()?, "\"params\"", &params)
+            let with_id = splice(text, &[(old_id, new_id)]);
+            insert_member(
+                std::str::from_utf8(&with_id).ok()?,
+                "\"params\"",
+                &new_params,
+            )
         }
     })
 }
@@ -411,37 +454,6 @@ pub fn end_line(message: &mut Vec<u8>) {
         done += at + 1;
     }
     message.push(b'\n');
-}
-
-/// An error response. `id` and `data` are raw JSON.
-pub fn error(id: &str, code: i64, message: &str, data: Option<&str>) -> Vec<u8> {
-    let data = data
-        .map(|data| format!(",\"data\":{data}"))
-        .unwrap_or_default();
-    let message = quote(message);
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":{message}{data}}}}}")
-        .into_bytes()
-}
-
-/// A success response. `id` and `result` are raw JSON.
-pub fn result(id: &str, result: &str) -> Vec<u8> {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}").into_bytes()
-}
-
-/// A request. `id` and `params` are raw JSON.
-pub fn request(id: &str, method: &str, params: &str) -> Vec<u8> {
-    let method = quote(method);
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method},\"params\":{params}}}")
-        .into_bytes()
-}
-
-/// A notification. `params` is raw JSON.
-pub fn notification(method: &str, params: Option<&str>) -> Vec<u8> {
-    let method = quote(method);
-    let params = params
-        .map(|params| format!(",\"params\":{params}"))
-        .unwrap_or_default();
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":{method}{params}}}").into_bytes()
 }
 
 /// `code` and `message` of a raw JSON-RPC error object; `None` if it is none.
@@ -607,7 +619,10 @@ mod tests {
     fn an_approved_request_names_its_approval_and_keeps_every_number() {
         let check = |text: &str, edited: Option<&str>, expect: &str| {
             let meta = ("k", "\"apr\"");
-            let made = approved_request(&one(text), "9", meta, edited).expect("made");
+            let message = one(text);
+            let id = message.id.expect("a request");
+            let parts = (message.text, id, message.params);
+            let made = approved_request(parts, "9", meta, edited).expect("made");
             assert_eq!(String::from_utf8(made).expect("UTF-8"), expect);
         };
         check(

@@ -163,6 +163,11 @@ impl EventStream {
         self.feed(&mut b"\n\n".as_slice()).ok().flatten()
     }
 
+    /// Bytes of an event that has not ended yet.
+    pub fn buffered(&self) -> usize {
+        self.data.len() + self.id.len()
+    }
+
     /// The id of the last event that ended, for Last-Event-ID. `None` if there was none, if it was
     /// reset to nothing, or if it can not stand in a header.
     pub fn last_event_id(&self) -> Option<&str> {

@@ -13,7 +13,7 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig, WebSocketContext};
 
-use super::http::request::RequestHead;
+use super::http::request::HeaderLines;
 use super::http::response::ResponseHead;
 
 /// A Sec-WebSocket-Key: "a nonce consisting of a randomly selected 16-byte value that has been
@@ -32,11 +32,11 @@ pub fn accept_for(key: &str) -> String {
 }
 
 /// Adds the headers that ask for the upgrade (section 4.1).
-pub fn write_upgrade(head: &mut RequestHead, key: &str) {
-    head.header("Upgrade", "websocket")
-        .header("Connection", "Upgrade")
-        .header("Sec-WebSocket-Version", "13")
-        .header("Sec-WebSocket-Key", key);
+pub fn write_upgrade(head: &mut HeaderLines, key: &str) {
+    head.add("Upgrade", "websocket")
+        .add("Connection", "Upgrade")
+        .add("Sec-WebSocket-Version", "13")
+        .add("Sec-WebSocket-Key", key);
 }
 
 /// Whether a 101 is the answer to the request that carried this key: the five checks that section
@@ -178,6 +178,11 @@ impl WebSocket {
         }
     }
 
+    /// Bytes that wait: of a message that is not complete, and for the peer.
+    pub fn held_bytes(&self) -> usize {
+        self.pipe.input.len() + self.pipe.output.len()
+    }
+
     /// Asks for a sign of life.
     pub fn ping(&mut self) {
         if self.context.can_write() {
@@ -308,7 +313,6 @@ impl Write for Pipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::http::request::Method;
     use crate::proto::testing::{SplitMix, every_split, random_split};
 
     const MAX: usize = 200;
@@ -398,13 +402,11 @@ mod tests {
             accept_for("dGhlIHNhbXBsZSBub25jZQ=="),
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         );
-        let mut head = RequestHead::new(Method::Get, "/chat", "h");
-        write_upgrade(&mut head, &key(*b"the sample nonce"));
-        let expect =
-            b"GET /chat HTTP/1.1\r\nHost: h\r\nAccept-Encoding: identity\r\nUpgrade: websocket\r\n\
-            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        assert_eq!(head.finish(None), expect);
+        let mut lines = HeaderLines::default();
+        write_upgrade(&mut lines, &key(*b"the sample nonce"));
+        let expect = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        assert_eq!(lines.into_bytes(), expect);
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(crate) const STATUSES: &[Case] = &[
         },
     },
     Case {
-        says: "Workspace not connected: {origin} does not take MCP requests here (HTTP 405). Check AEROSTACK_WORKSPACE_URL; servers that only speak the old HTTP+SSE transport are not supported",
+        says: "Workspace not connected: {origin} takes no MCP requests at this URL (HTTP 405). Check AEROSTACK_WORKSPACE_URL: servers that only speak the old HTTP+SSE transport are not supported; many have a second URL, often /mcp",
         run: |says| {
             answers(
                 |_| reply("405 Method Not Allowed", "", ""),

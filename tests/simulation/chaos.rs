@@ -1,5 +1,6 @@
 //! A random server: right most of the time, else wrong in every way that was seen in the wild.
 
+use super::judge::LOST_SESSION;
 use super::message::{Kind, Message};
 use super::script::{End, Event, Framing, Mark, Script};
 use super::workspace::{Desk, HttpRequest, Workspace};
@@ -65,22 +66,25 @@ impl Chaos {
             return None;
         }
         let marks = vec![Mark::Refused];
-        Some(match desk.random.below(2) {
-            0 => Script::response(
-                404,
-                "Content-Type: text/plain\r\n",
-                "gone",
-                Framing::Length,
-                marks,
-            ),
-            _ => Script::response(
-                400,
-                "Content-Type: application/json\r\n",
-                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"srv: no such session"}}"#,
-                Framing::Length,
-                marks,
-            ),
-        })
+        let words = *desk.random.pick(&LOST_SESSION);
+        let id = *desk.random.pick(&["null", "\"server-error\""]);
+        let json = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32000,\"message\":\"{words}\"}}}}"
+        );
+        let (kind, body) = match desk.random.below(3) {
+            0 => ("text/plain", words.to_owned()),
+            1 => ("application/json", json),
+            _ => ("text/event-stream", format!("data: {json}\n\n")),
+        };
+        let status = *desk.random.pick(&[404, 400, 422]);
+        let kind = format!("Content-Type: {kind}\r\n");
+        Some(Script::response(
+            status,
+            &kind,
+            &body,
+            Framing::Length,
+            marks,
+        ))
     }
 
     /// The server does what it is asked.

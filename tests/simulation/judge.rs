@@ -14,6 +14,14 @@ pub(crate) type Verdict = Result<(), String>;
 
 pub(crate) const TOKEN: &str = "mwt_T0P-S3CRET";
 pub(crate) const PATH: &str = "/ws/sim";
+/// How servers say that they do not know a session.
+pub(crate) const LOST_SESSION: [&str; 5] = [
+    "Bad Request: No valid session ID provided",
+    "Session not found",
+    "Invalid session ID",
+    "Bad Request: Server not initialized",
+    "Session has expired",
+];
 /// A cancel leaves at least this long after its request.
 const CANCEL_GRACE_US: u64 = 20_000;
 
@@ -56,6 +64,8 @@ struct Flight {
     approval: Option<String>,
     what: What,
     sent: bool,
+    /// It left before `initialized` was accepted: an error need not be handed on.
+    early: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -382,7 +392,7 @@ impl Judge {
         }
         let error = message.error.as_ref().unwrap_or(&Value::Null);
         let words = error["message"].as_str().unwrap_or_default();
-        if words.starts_with("srv:") {
+        if words.starts_with("srv:") || LOST_SESSION.iter().any(|lost| words.ends_with(lost)) {
             return Ok(());
         }
         if error["data"]["approval"].is_string() {

@@ -247,6 +247,7 @@ impl World {
 
     pub(super) fn play(&mut self, conn: ConnId, script: &Script) {
         let mut at = script.wait_us;
+        let script = &script.with_head();
         for piece in script.pieces(&mut self.random, self.weather.cuts) {
             at += piece.delay_us;
             let (low, _) = self.weather.latency_us;

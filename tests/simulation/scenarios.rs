@@ -174,7 +174,7 @@ fn concurrent_losers_of_a_session_share_one_new_one_and_are_sent_again_once() {
         let mut world = session(move |request, desk| {
             if is_call(request) && request.header("mcp-session-id") == Some("s1") {
                 desk.ledger.dead_sessions.insert("s1".to_owned());
-                let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"srv: no session"}}"#;
+                let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#;
                 let script = Script::response(refusal, JSON, body, LENGTH, vec![Mark::Refused]);
                 return script.after(desk.random.below(30_000));
             }

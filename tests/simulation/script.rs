@@ -18,6 +18,8 @@ pub(crate) enum Mark {
         session: Option<String>,
         version: String,
     },
+    /// The head of the response has come.
+    Head(u16),
     /// The response is complete.
     Done(u16),
     /// The connection is a WebSocket from here on.
@@ -114,6 +116,17 @@ impl Script {
             pauses: Vec::new(),
             end,
         }
+    }
+
+    /// The same, with a mark behind its head.
+    pub(crate) fn with_head(&self) -> Self {
+        let mut script = self.clone();
+        let end = self.bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(end) = end.map(|end| end + 4) {
+            let place = script.marks.partition_point(|(at, _)| *at < end);
+            script.marks.insert(place, (end, Mark::Head(self.status)));
+        }
+        script
     }
 
     fn begin(status: u16, headers: &str) -> Self {

@@ -48,6 +48,7 @@ impl Judge {
             approval,
             what,
             sent: false,
+            early: self.handshake == Handshake::Confirming,
         };
         self.flights.insert(conn, flight);
         Ok(())
@@ -160,7 +161,10 @@ impl Judge {
         }
         let closed = match self.handshake {
             Handshake::Opening(_) => true,
-            Handshake::Confirming => what != What::Initialized,
+            // Lists only read, and are asked for again should the server find them too early.
+            Handshake::Confirming => {
+                what != What::Initialized && !message.method.ends_with("/list")
+            }
             Handshake::Free | Handshake::Opened => self.reopening.is_some(),
         };
         if closed {
@@ -224,7 +228,19 @@ impl Judge {
                 }
                 self.initialize_result(conn, session.clone(), version.clone());
             }
+            // A notification is accepted by the head of a success, whatever its body does.
+            Mark::Head(200..=299) => {
+                let confirms = |flight: &Flight| flight.what == What::Initialized;
+                if self.handshake == Handshake::Confirming
+                    && self.flights.get(&conn).is_some_and(confirms)
+                {
+                    self.handshake = Handshake::Free;
+                    self.was_open = true;
+                }
+            }
+            Mark::Head(_) => {}
             Mark::Done(status) => self.outcome(conn, Some(*status)),
+            Mark::Answer(_) if self.flights.get(&conn).is_some_and(|flight| flight.early) => return,
             Mark::Message(_) | Mark::Answer(_) | Mark::Upgraded => {}
         }
         self.marks.push(mark);
@@ -330,6 +346,7 @@ impl Judge {
                 }
                 Mark::Refused
                 | Mark::InitializeResult { .. }
+                | Mark::Head(_)
                 | Mark::Done(_)
                 | Mark::Upgraded
                 | Mark::Decided { .. } => {}

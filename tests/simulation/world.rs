@@ -8,7 +8,7 @@ use super::message::Message;
 use super::random::Random;
 use super::script::{End, Mark, Piece, Script};
 use super::workspace::{Act, Desk, HttpRequest, Ledger, Workspace};
-use aerostack_gateway::bridge::{Bridge, Input, Now, Output};
+use aerostack_gateway::bridge::{Bridge, Engine, Input, Now, Output};
 use aerostack_gateway::config::{Config, Limits};
 use aerostack_gateway::proto::transport::{Close, CloseCause, ConnId, Established, Phase};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const WALL_MS: u64 = 1_795_305_600_000;
 /// More wake-ups in one second are a busy loop.
 const TIMEOUTS_PER_SECOND: u32 = 400;
-const TRANSCRIPT_LINES: usize = 60;
+const TRANSCRIPT_LINES: usize = 120;
 
 /// What happens at its time.
 #[derive(Debug)]

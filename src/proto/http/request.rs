@@ -25,6 +25,35 @@ impl Method {
     }
 }
 
+/// Header lines in the making, for whoever knows neither the request line nor what every request
+/// carries. Nothing is refused here, either.
+#[derive(Clone, Default)]
+pub struct HeaderLines {
+    bytes: Vec<u8>,
+}
+
+impl HeaderLines {
+    /// Adds one header line.
+    pub fn add(&mut self, name: &str, value: &str) -> &mut Self {
+        push_line(&mut self.bytes, name, value);
+        self
+    }
+
+    /// The lines, each with its CRLF.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+fn push_line(bytes: &mut Vec<u8>, name: &str, value: &str) {
+    debug_assert!(is_token(name), "header name {name:?}");
+    debug_assert!(is_header_value(value.as_bytes()), "value of header {name}");
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+}
+
 /// A request head in the making. Nothing is refused here: names and values have been checked
 /// ([`is_header_value`]) by whoever learned them. No `Debug`: the token is in here.
 #[derive(Clone)]
@@ -51,12 +80,7 @@ impl RequestHead {
 
     /// Adds one header line.
     pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
-        debug_assert!(is_token(name), "header name {name:?}");
-        debug_assert!(is_header_value(value.as_bytes()), "value of header {name}");
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value.as_bytes());
-        self.bytes.extend_from_slice(b"\r\n");
+        push_line(&mut self.bytes, name, value);
         self
     }
 
