@@ -4,7 +4,6 @@
 use super::settings_file;
 use crate::check::Style;
 use crate::config::{HEADER_PREFIX, SettingError, SettingsFile, SettingsFileUse, Source};
-use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -176,12 +175,11 @@ impl Source for Environment {
         let arguments = self.arguments.iter().map(|(name, _)| name.clone());
         let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let file = self.file.iter().flat_map(|file| file.content.names());
-        let all: BTreeSet<String> = arguments
-            .chain(variables)
-            .chain(file.map(str::to_owned))
-            .filter(|name| name.starts_with(prefix))
-            .collect();
-        all.into_iter().collect()
+        let all = arguments.chain(variables).chain(file.map(str::to_owned));
+        let mut all: Vec<String> = all.filter(|name| name.starts_with(prefix)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
