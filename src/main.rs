@@ -5,13 +5,14 @@ use aerostack_gateway::check::{self, Check, Style};
 use aerostack_gateway::cli::{self, Command, Options};
 use aerostack_gateway::config::{Config, LOG_FILE, Limits, SettingError};
 use aerostack_gateway::guard::{self, Disk, Hook};
-use aerostack_gateway::hosts::{self, Host, Placeholders, Server};
+use aerostack_gateway::hosts::{self, HookCommand, Host, Placeholders, Server};
 use aerostack_gateway::io::{self, Environment, ShellSettings};
 use aerostack_gateway::log::Level;
 use aerostack_gateway::refusal::Refusal;
 use aerostack_gateway::setup::{self, SetupError};
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Exit code for arguments or settings that can not be used.
@@ -22,6 +23,10 @@ const FAILURE: u8 = 1;
 /// Hosts that pass settings as arguments leave no choice: it works, but it is said.
 const TOKEN_IN_ARGUMENTS: &str = "AEROSTACK_TOKEN was given as an argument, which other users of this \
      machine can see (ps): the environment or AEROSTACK_TOKEN_FILE hides it";
+
+/// A hook reads no environment, so its settings need a file.
+const NO_SETTINGS_FILE: &str = "--guard needs its settings in a file, because a hook never reads the environment: \
+     run --setup first, or name one with --env-file";
 
 /// A person started it by hand, and it says nothing.
 const WAITING_FOR_A_HOST: &str = "waits for MCP messages on stdin: it is meant to be started by an AI \
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         Ok(Command::Install(options, host)) => install(options, host),
         Ok(Command::Uninstall(options, host)) => uninstall(options, host),
         Ok(Command::Guard(hook)) => guard(&hook),
+        Ok(Command::InstallGuard(hook, host)) => install_guard(hook, host),
         Ok(Command::Explain(hook, text)) => explain(&hook, &text),
         Ok(Command::Help) => print(&cli::usage()),
         Ok(Command::Version) => print(&cli::version()),
@@ -163,7 +169,10 @@ fn install(options: Options, host: &Host) -> ExitCode {
 fn uninstall(options: Options, host: &Host) -> ExitCode {
     // What is to be removed needs no settings: those of the command line may say where the host is.
     match Environment::new(options.env, None) {
-        Ok(environment) => done(hosts::uninstall(host, &environment)),
+        Ok(environment) => done(hosts::uninstall_hook(host, &environment).and_then(|hook| {
+            let server = hosts::uninstall(host, &environment)?;
+            Ok(hook.unwrap_or_default() + &server)
+        })),
         Err(error) => refuse(&error.to_string()),
     }
 }
@@ -198,6 +207,26 @@ fn guard(hook: &Hook) -> ExitCode {
         true => ExitCode::from(words.code),
         false => ExitCode::from(USAGE),
     }
+}
+
+/// Writes a hook, after the workspace was seen as the hook will see it.
+fn install_guard(mut hook: Hook, host: &Host) -> ExitCode {
+    let default = || io::default_settings_file().filter(|path| path.exists());
+    let file = hook.env_file.take().map(PathBuf::from).or_else(default);
+    let Some(file) = file else {
+        return refuse(NO_SETTINGS_FILE);
+    };
+    hook.env_file = Some(file.to_string_lossy().into_owned());
+    // `--env` says where the AI tool is; what the hook is to know stands in the file.
+    let environment = Environment::without_file(std::mem::take(&mut hook.env));
+    if let Err(why) = hook.settings().map(drop).and_then(|()| hook.probe()) {
+        let words = format!("the hook was not installed, because it would deny everything: {why}");
+        return done(Err(words));
+    }
+    done(io::program_path().and_then(|program| {
+        let arguments = hook.written();
+        hosts::install_hook(host, &HookCommand { program, arguments }, &environment)
+    }))
 }
 
 fn explain(hook: &Hook, text: &str) -> ExitCode {

@@ -530,3 +530,84 @@ fn a_command_can_be_explained() {
         );
     }
 }
+
+/// `--install HOST --guard`, as `HOME` is.
+fn install(home: &Dir, host: &str, file: &str) -> Said {
+    let home = home.path().to_str().expect("the path is ours");
+    start(
+        &["--install", host, "--guard", "--env-file", file],
+        &[("HOME", home)],
+        b"",
+    )
+    .said()
+}
+
+#[test]
+fn a_hook_is_installed_once_and_taken_out_again() {
+    let workspace = workspace();
+    let place = Place::of(&workspace);
+    let before =
+        "{ \"a\": [1,2],\n  \"hooks\": {\"PreToolUse\":[{\"matcher\":\"X\",\"hooks\":[]}]} }\n";
+    let home = Dir::new();
+    let settings = home.path().join(".claude/settings.json");
+    std::fs::create_dir_all(settings.parent().expect("a folder")).expect("ours");
+    std::fs::write(&settings, before).expect("ours");
+    let said = install(&home, "claude-code", &place.file);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(
+        said.stdout.contains("+ PreToolUse: {\"matcher\": \"Bash|"),
+        "{said:?}"
+    );
+    assert!(
+        said.stdout.contains("settings.json.aerostack-backup.1\n"),
+        "{said:?}"
+    );
+    let after = std::fs::read_to_string(&settings).expect("ours");
+    let entry: Value = serde_json::from_str(&after).expect("JSON");
+    let hook = &entry["hooks"]["PreToolUse"][1]["hooks"][0];
+    assert_eq!(hook["onFailure"], "block");
+    assert_eq!(hook["timeout"], 3600);
+    assert_eq!(
+        hook["args"],
+        json!([
+            "--guard",
+            "claude-code",
+            "--env-file",
+            place.file,
+            "--deadline",
+            "3420"
+        ])
+    );
+    // What is as it should be is not written again.
+    let said = install(&home, "claude-code", &place.file);
+    assert!(
+        said.stdout
+            .ends_with("has the hook already, as it should be.\n"),
+        "{said:?}"
+    );
+    assert_eq!(std::fs::read_to_string(&settings).expect("ours"), after);
+    let home_path = home.path().to_str().expect("ours");
+    let said = start(&["--uninstall", "claude-code"], &[("HOME", home_path)], b"").said();
+    assert!(said.stdout.contains("- the hook of --guard"), "{said:?}");
+    assert_eq!(std::fs::read_to_string(&settings).expect("ours"), before);
+}
+
+/// A hook whose workspace asks nobody would deny everything.
+#[test]
+fn a_hook_without_a_guardian_is_not_installed() {
+    let workspace = workspace();
+    workspace.set(json!({ "extensions": false }));
+    let (place, home) = (Place::of(&workspace), Dir::new());
+    let said = install(&home, "codex", &place.file);
+    assert_eq!(
+        said.stderr,
+        "aerostack-gateway: the hook was not installed, because it would deny everything: it can not be reached, or does not offer approvals of local operations\n"
+    );
+    assert_eq!(said.code, Some(1));
+    assert!(!home.path().join(".codex").exists());
+    let none = start(&["--install", "codex", "--guard"], &[], b"").said();
+    assert!(
+        none.code == Some(2) && none.stderr.contains("run --setup first"),
+        "{none:?}"
+    );
+}

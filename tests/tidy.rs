@@ -59,7 +59,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "bridge", "check", "config", "failure", "guard", "hosts", "io", "log", "proto",
         ],
     ),
-    ("hosts/", &["config", "hosts", "log"]),
+    ("hosts/", &["config", "hosts", "log", "proto"]),
     ("cli/", &["cli", "config", "guard", "hosts"]),
     ("refusal.rs", &["proto"]),
     ("setup.rs", &["config", "hosts", "io"]),

@@ -33,7 +33,30 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Option<Command>, UsageE
     let Some(name) = name else {
         return Ok(None);
     };
-    let host = hosts::find(&name).ok_or_else(host_needed)?;
+    let hook = hook(&name, arguments, DEADLINE)?;
+    Ok(Some(match explain {
+        Some(text) => Command::Explain(hook, text),
+        None => Command::Guard(hook),
+    }))
+}
+
+/// `--install HOST --guard`, with the options that the hook is to have.
+pub(super) fn installs(arguments: &mut Arguments) -> Result<Option<Command>, UsageError> {
+    if !arguments.contains("--guard") {
+        return Ok(None);
+    }
+    let name: Option<String> = arguments
+        .opt_value_from_str("--install")
+        .map_err(|_| host_needed())?;
+    let name = name.ok_or_else(host_needed)?;
+    let host = crate::hosts::find(&name).ok_or_else(host_needed)?;
+    let longest = crate::hosts::hook_deadline(host).map_or(DEADLINE, Duration::from_secs);
+    let hook = hook(&name, arguments, longest)?;
+    Ok(Some(Command::InstallGuard(hook, host)))
+}
+
+fn hook(name: &str, arguments: &mut Arguments, deadline: Duration) -> Result<Hook, UsageError> {
+    let host = hosts::find(name).ok_or_else(host_needed)?;
     let guarded = choice(
         arguments,
         "--guard-level",
@@ -48,7 +71,7 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Option<Command>, UsageE
         .opt_value_from_str("--deadline")
         .map_err(|_| needs("--deadline", "seconds"))?;
     let deadline = match seconds {
-        None => DEADLINE,
+        None => deadline,
         Some(text) => parse_seconds(&text)
             .filter(|time| !time.is_zero())
             .ok_or_else(|| needs("--deadline", "seconds"))?,
@@ -75,10 +98,7 @@ pub(super) fn parse(arguments: &mut Arguments) -> Result<Option<Command>, UsageE
         dry_run,
         log_file,
     };
-    Ok(Some(match explain {
-        Some(text) => Command::Explain(hook, text),
-        None => Command::Guard(hook),
-    }))
+    Ok(hook)
 }
 
 fn host_needed() -> UsageError {

@@ -32,6 +32,8 @@ pub enum Command {
     Uninstall(Options, &'static Host),
     /// Answer a hook's event.
     Guard(Hook),
+    /// Write a hook into an AI tool's settings.
+    InstallGuard(Hook, &'static Host),
     /// Say what the guard thinks of a command line.
     Explain(Hook, String),
     /// Print the usage.
@@ -88,6 +90,8 @@ impl fmt::Display for UsageError {
 
 /// Reads the arguments that follow the program's name.
 pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
+    let installs = |argument: &OsString| argument.to_string_lossy().starts_with("--install");
+    let installs = arguments.iter().any(installs);
     let mut arguments = Arguments::from_vec(arguments);
     if arguments.contains(["-h", "--help"]) {
         return Ok(Command::Help);
@@ -95,7 +99,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Command, UsageError> {
     if arguments.contains(["-V", "--version"]) {
         return Ok(Command::Version);
     }
-    if let Some(command) = guard::parse(&mut arguments)? {
+    let of_guard = match installs {
+        true => guard::installs(&mut arguments)?,
+        false => guard::parse(&mut arguments)?,
+    };
+    if let Some(command) = of_guard {
         return match arguments.finish().first() {
             Some(unknown) => Err(unknown_argument(&unknown.to_string_lossy())),
             None => Ok(command),

@@ -7,7 +7,9 @@
 use crate::bridge::{Bridge, Engine, Input, Now, Output};
 use crate::config::{BuiltinTools, Config};
 use crate::log::printable;
+use crate::proto::aerostack::Offer;
 use crate::proto::jsonrpc::{self, Kind, Parsed, quote};
+use crate::proto::secrets::Secrets;
 use crate::proto::transport::{Close, CloseCause, Phase};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -35,7 +37,8 @@ pub(super) enum Answer {
 pub(super) struct Ask {
     bridge: Bridge,
     out: VecDeque<Output>,
-    arguments: String,
+    /// What is asked; `None`: only whether there is a guardian to ask.
+    arguments: Option<String>,
     deadline: Instant,
     answer: Option<Answer>,
     /// A connection stood: from then on nothing proves that the workspace has not seen the question.
@@ -62,7 +65,7 @@ impl Ask {
     /// Begins to ask. `config` went through [`prepare`]; `arguments` are those of the guardian.
     pub(super) fn new(
         config: Config,
-        arguments: String,
+        arguments: Option<String>,
         deadline: Instant,
         seed: u64,
         now: Now,
@@ -134,20 +137,31 @@ impl Ask {
             return self.end(Answer::No(printable(&words, NOTE_MAX_BYTES)));
         }
         match message.id {
-            Some("\"initialize\"") => {
-                self.say(
-                    jsonrpc::notification("notifications/initialized", None),
-                    now,
-                );
-                let params = format!(
-                    "{{\"name\":\"aerostack__local_guardian\",\"arguments\":{}}}",
-                    self.arguments
-                );
-                self.say(jsonrpc::request("\"ask\"", "tools/call", &params), now);
-            }
+            Some("\"initialize\"") => self.opened(message.result.unwrap_or_default(), now),
             Some("\"ask\"") => self.end(decision(message.result.unwrap_or_default())),
             _ => {}
         }
+    }
+
+    /// The session stands: the question follows, or the answer to whether it could.
+    fn opened(&mut self, result: &str, now: Now) {
+        self.say(
+            jsonrpc::notification("notifications/initialized", None),
+            now,
+        );
+        let Some(arguments) = self.arguments.take() else {
+            let offered = Offer::of_result(result, &Secrets::default()).guardian;
+            return self.end(match offered {
+                true => Answer::Approved(String::new()),
+                false => Answer::No(
+                    "it can not be reached, or does not offer approvals of local operations"
+                        .to_owned(),
+                ),
+            });
+        };
+        let params =
+            format!("{{\"name\":\"aerostack__local_guardian\",\"arguments\":{arguments}}}");
+        self.say(jsonrpc::request("\"ask\"", "tools/call", &params), now);
     }
 
     /// The first answer counts; the process ends with it.

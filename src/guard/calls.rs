@@ -3,7 +3,7 @@
 use super::judge::{self, Scene};
 use super::operation::{command_text, quoted};
 use super::places::{Found, Places};
-use super::risk::Category;
+use super::risk::{Category, Words};
 use super::{Finding, operation};
 use crate::proto::jsonrpc;
 use serde_json::value::RawValue;
@@ -11,69 +11,30 @@ use serde_json::value::RawValue;
 /// Values of one call that are looked at.
 const VALUES_MAX: usize = 20_000;
 
-const COMMANDS: &[&str] = &[
-    "command",
-    "cmd",
-    "commands",
-    "script",
-    "shell",
-    "shell_command",
-    "command_line",
-    "commandline",
-    "bash",
-    "exec",
-    "shellcommand",
-];
-const CODE: &[&str] = &[
-    "code",
-    "python",
-    "javascript",
-    "js",
-    "expression",
-    "function",
-    "source_code",
-    "program",
-];
-const PATHS: &[&str] = &[
-    "path",
-    "paths",
-    "file",
-    "files",
-    "file_path",
-    "filepath",
-    "filename",
-    "file_name",
-    "target",
-    "target_file",
-    "destination",
-    "dest",
-    "output",
-    "output_path",
-    "outputpath",
-    "output_file",
-    "uri",
-    "old_path",
-    "new_path",
-    "oldpath",
-    "newpath",
-    "notebook_path",
-    "relative_path",
-    "absolute_path",
-    "directory",
-    "dir",
-    "source",
-    "to",
-    "from",
-    "location",
-    "save_path",
-];
-const STATEMENTS: &[&str] = &["sql", "query", "statement", "statements", "queries"];
+const COMMANDS: Words = Words(
+    "command cmd commands script shell shell_command command_line commandline bash exec \
+    shellcommand",
+);
+const CODE: Words = Words("code python javascript js expression function source_code program");
+const PATHS: Words = Words(
+    "path paths file files file_path filepath filename file_name target target_file \
+    destination dest output output_path outputpath output_file uri old_path new_path oldpath \
+    newpath notebook_path relative_path absolute_path directory dir source to from location \
+    save_path",
+);
+const STATEMENTS: Words = Words("sql query statement statements queries");
 /// Words of a tool's name that say that it only looks.
-const LOOKS: &[&str] = &[
-    "read", "get", "list", "search", "find", "view", "info", "stat", "tree", "show", "describe",
-    "grep", "glob", "cat", "head", "tail", "query", "fetch", "lookup", "count", "diff", "status",
-    "log",
-];
+const LOOKS: Words = Words(
+    "read get list search find view info stat tree show describe grep glob cat head tail \
+    query fetch lookup count diff status log",
+);
+
+/// Words that say that it does not.
+const CHANGES: Words = Words(
+    "write edit delete remove update create move rename save put set replace append patch insert",
+);
+/// Words that say that something goes away.
+const DELETES: Words = Words("delete remove unlink rm rmdir trash erase destroy");
 
 /// What is risky in a call, or why it can not be read.
 pub(super) fn judge(
@@ -82,15 +43,9 @@ pub(super) fn judge(
     scene: &Scene<'_>,
 ) -> Result<Vec<Finding>, String> {
     let words = words(tool);
-    let is = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
-    let looks = is(LOOKS)
-        && !is(&[
-            "write", "edit", "delete", "remove", "update", "create", "move", "rename", "save",
-            "put", "set", "replace", "append", "patch", "insert",
-        ]);
-    let deletes = is(&[
-        "delete", "remove", "unlink", "rm", "rmdir", "trash", "erase", "destroy",
-    ]);
+    let is = |list: &Words| words.iter().any(|word| list.contains(word));
+    let looks = is(&LOOKS) && !is(&CHANGES);
+    let deletes = is(&DELETES);
     let mut findings = Vec::new();
     findings.extend(
         scene
@@ -121,7 +76,7 @@ pub(super) fn judge(
             left.extend(members.into_iter().rev().map(lower));
         } else if raw.starts_with('[') {
             let list: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| UNREADABLE)?;
-            if COMMANDS.contains(&name.as_str())
+            if COMMANDS.contains(name.as_str())
                 && let Some(text) = command_text(raw)
             {
                 findings.extend(judge::command(&text, scene));
@@ -150,14 +105,14 @@ struct Call<'a> {
 impl Call<'_> {
     /// What is risky in a text of this name.
     fn value(&mut self, name: &str, text: &str) -> Vec<Finding> {
-        let known = |list: &[&str]| list.contains(&name);
-        if known(COMMANDS) {
+        let known = |list: &Words| list.contains(name);
+        if known(&COMMANDS) {
             judge::command(text, self.scene)
-        } else if known(CODE) {
+        } else if known(&CODE) {
             judge::code(text, self.scene)
-        } else if known(STATEMENTS) {
+        } else if known(&STATEMENTS) {
             judge::statements(text, self.tool).into_iter().collect()
-        } else if known(PATHS) {
+        } else if known(&PATHS) {
             self.path(text.strip_prefix("file://").unwrap_or(text))
         } else if text.starts_with("*** Begin Patch") {
             operation::patch(text, self.scene)

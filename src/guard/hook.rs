@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// An AI tool writes its event at once.
 const EVENT_PATIENCE: Duration = Duration::from_secs(10);
+/// A person waits while a hook is installed.
+const PROBE_PATIENCE: Duration = Duration::from_secs(15);
 /// A file of rules is never longer.
 const RULES_MAX_BYTES: u64 = 1 << 20;
 
@@ -69,6 +71,29 @@ impl Hook {
                 self.rules.as_deref().unwrap_or_default()
             )
         })
+    }
+
+    /// What is to stand behind `--guard HOST` so that a hook has these options.
+    pub fn written(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut push = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
+        for (name, value) in [
+            ("--env-file", &self.env_file),
+            ("--guard-rules", &self.rules),
+            ("--log-file", &self.log_file),
+        ] {
+            if let Some(value) = value {
+                push(name, value);
+            }
+        }
+        push("--deadline", &self.deadline.as_secs().max(1).to_string());
+        if self.guarded == Guarded::All {
+            push("--guard-level", "all");
+        }
+        if self.offline == Offline::Ask {
+            push("--guard-offline", "ask");
+        }
+        words
     }
 
     /// Reads the event and answers it.
@@ -157,6 +182,20 @@ impl Hook {
     }
 
     fn answer(&self, event: &Event, question: &Question, deadline: std::time::Instant) -> Answer {
+        self.converse(Some(self.arguments(event, question)), deadline)
+    }
+
+    /// Whether the workspace would ask anybody, seen as the hook will see it: without the environment. The error
+    /// says why not.
+    pub fn probe(&self) -> Result<(), String> {
+        let deadline = io::now().mono + PROBE_PATIENCE;
+        match self.converse(None, deadline) {
+            Answer::Approved(_) => Ok(()),
+            Answer::No(why) | Answer::Unreachable(why) => Err(why),
+        }
+    }
+
+    fn converse(&self, arguments: Option<String>, deadline: std::time::Instant) -> Answer {
         let mut config = match self.config() {
             Ok(config) => config,
             Err(why) => return Answer::No(why),
@@ -166,7 +205,6 @@ impl Hook {
         let mut settings = ShellSettings::for_bridge(&config);
         settings.without_stdin = true;
         settings.log_file = None;
-        let arguments = self.arguments(event, question);
         let mut ask = Ask::new(config, arguments, deadline, io::random_seed(), now);
         io::run(&mut ask, settings);
         ask.answer()

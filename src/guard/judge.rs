@@ -241,26 +241,12 @@ impl<'a> Judge<'a> {
 
     /// Variables that change what other commands do.
     fn assigned(&mut self, name: &str, value: &[Arg]) {
-        const RUNS: &[&str] = &[
-            "LD_PRELOAD",
-            "LD_LIBRARY_PATH",
-            "DYLD_INSERT_LIBRARIES",
-            "BASH_ENV",
-            "ENV",
-            "PROMPT_COMMAND",
-            "GIT_SSH_COMMAND",
-            "GIT_EXTERNAL_DIFF",
-            "GIT_EDITOR",
-            "GIT_SEQUENCE_EDITOR",
-            "PAGER",
-            "GIT_PAGER",
-            "EDITOR",
-            "VISUAL",
-            "LESSOPEN",
-            "GIT_ASKPASS",
-            "SSH_ASKPASS",
-        ];
-        if RUNS.contains(&name) {
+        const RUNS: risk::Words = risk::Words(
+            "LD_PRELOAD LD_LIBRARY_PATH DYLD_INSERT_LIBRARIES BASH_ENV ENV PROMPT_COMMAND \
+             GIT_SSH_COMMAND GIT_EXTERNAL_DIFF GIT_EDITOR GIT_SEQUENCE_EDITOR PAGER GIT_PAGER \
+             EDITOR VISUAL LESSOPEN GIT_ASKPASS SSH_ASKPASS",
+        );
+        if RUNS.contains(name) {
             self.queue
                 .extend(value.iter().map(|value| (value.text.clone(), 1)));
         }
@@ -457,8 +443,8 @@ fn program(text: &str) -> String {
     };
     let name = name.strip_suffix(".exe").unwrap_or(name);
     let short = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    let known = |list: &[&str]| list.contains(&short);
-    match known(risk::INTERPRETERS) || known(risk::SHELLS) {
+    let known = |list: &risk::Words| list.contains(short);
+    match known(&risk::INTERPRETERS) || known(&risk::SHELLS) {
         true => short.to_owned(),
         false => name.to_owned(),
     }

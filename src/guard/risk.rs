@@ -36,6 +36,19 @@ impl Category {
     }
 }
 
+/// Words of a list, separated by blanks: a table of pointers would be four times as large.
+pub(super) struct Words(pub(super) &'static str);
+
+impl Words {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.0.split_ascii_whitespace()
+    }
+
+    pub(super) fn contains(&self, word: &str) -> bool {
+        self.iter().any(|known| known == word)
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
@@ -78,40 +91,35 @@ const CATEGORIES: [Category; 6] = [
 
 /// Clients that take statements of a database, and where in their arguments those stand.
 #[rustfmt::skip]
-pub(super) const CLIENTS: &[&str] = &[
-    "psql", "mysql", "mariadb", "sqlite3", "sqlite", "mongosh", "mongo", "redis-cli",
-    "valkey-cli", "duckdb", "clickhouse-client", "clickhouse", "cqlsh", "sqlcmd", "pgcli",
-    "mycli", "litecli", "usql", "sqlplus", "isql", "snowsql", "turso", "influx", "cypher-shell",
-];
+pub(super) const CLIENTS: Words = Words(
+    "psql mysql mariadb sqlite3 sqlite mongosh mongo redis-cli valkey-cli duckdb \
+    clickhouse-client clickhouse cqlsh sqlcmd pgcli mycli litecli usql sqlplus isql snowsql \
+    turso influx cypher-shell",
+);
 
 /// Words of statements that change data.
 #[rustfmt::skip]
-pub(super) const WRITING: &[&str] = &[
-    "drop", "delete", "update", "insert", "alter", "truncate", "create", "replace", "grant",
-    "revoke", "merge", "upsert", "copy", "call", "do", "vacuum", "reindex", "attach", "detach",
-    "load", "import", "rename", "exec", "execute", "set", "kill", "purge", "shutdown",
-    "outfile", "dumpfile", "restore", "optimize", "reassign", "remove", "dropdatabase",
-    "dropindex", "dropindexes", "deletemany", "deleteone", "insertmany", "insertone",
-    "updatemany", "updateone", "replaceone", "bulkwrite", "findoneanddelete",
-    "findoneandupdate", "findoneandreplace", "findandmodify", "renamecollection",
-    "createcollection", "createindex", "createuser", "dropuser", "runcommand", "admincommand",
-    "fsynclock", "save", "write", "pg_terminate_backend", "pg_cancel_backend", "pg_read_file",
-    "lo_import", "lo_export", "dblink_exec", "setval", "nextval", "writefile", "eval",
-];
+pub(super) const WRITING: Words = Words(
+    "drop delete update insert alter truncate create replace grant revoke merge upsert copy \
+    call do vacuum reindex attach detach load import rename exec execute set kill purge \
+    shutdown outfile dumpfile restore optimize reassign remove dropdatabase dropindex \
+    dropindexes deletemany deleteone insertmany insertone updatemany updateone replaceone \
+    bulkwrite findoneanddelete findoneandupdate findoneandreplace findandmodify \
+    renamecollection createcollection createindex createuser dropuser runcommand \
+    admincommand fsynclock save write pg_terminate_backend pg_cancel_backend pg_read_file \
+    lo_import lo_export dblink_exec setval nextval writefile eval",
+);
 /// Words of commands that change data, for key-value stores only.
 #[rustfmt::skip]
-pub(super) const WRITING_KEYS: &[&str] = &[
-    "flushall", "flushdb", "del", "unlink", "setex", "setnx", "psetex", "mset", "msetnx",
-    "getset", "getdel", "getex", "append", "incr", "incrby", "incrbyfloat", "decr", "decrby",
-    "setrange", "setbit", "expire", "pexpire", "expireat", "pexpireat", "persist", "renamenx",
-    "move", "hset", "hmset", "hsetnx", "hdel", "hincrby", "hincrbyfloat", "lpush", "rpush",
-    "lpushx", "rpushx", "lpop", "rpop", "blpop", "brpop", "lset", "lrem", "ltrim", "linsert",
-    "lmove", "rpoplpush", "sadd", "srem", "spop", "smove", "zadd", "zrem", "zincrby", "zpopmin",
-    "zpopmax", "zremrangebyrank", "zremrangebyscore", "xadd", "xdel", "xtrim", "config",
-    "debug", "script", "evalsha", "fcall", "function", "migrate", "swapdb", "bgsave",
-    "bgrewriteaof", "replicaof", "slaveof", "failover", "acl", "module", "publish", "geoadd",
-    "pfadd", "pfmerge", "sort", "reset", "client",
-];
+pub(super) const WRITING_KEYS: Words = Words(
+    "flushall flushdb del unlink setex setnx psetex mset msetnx getset getdel getex append \
+    incr incrby incrbyfloat decr decrby setrange setbit expire pexpire expireat pexpireat \
+    persist renamenx move hset hmset hsetnx hdel hincrby hincrbyfloat lpush rpush lpushx \
+    rpushx lpop rpop blpop brpop lset lrem ltrim linsert lmove rpoplpush sadd srem spop \
+    smove zadd zrem zincrby zpopmin zpopmax zremrangebyrank zremrangebyscore xadd xdel xtrim \
+    config debug script evalsha fcall function migrate swapdb bgsave bgrewriteaof replicaof \
+    slaveof failover acl module publish geoadd pfadd pfmerge sort reset client",
+);
 
 /// What deletes in the languages of interpreters, lower case.
 #[rustfmt::skip]
@@ -124,54 +132,47 @@ pub(super) const CODE: &[&str] = &[
 
 /// Commands whose arguments are only read, so that a protected path among them is no change.
 #[rustfmt::skip]
-pub(super) const READ_ONLY: &[&str] = &[
-    "cat", "head", "tail", "less", "more", "zcat", "zless", "grep", "egrep", "fgrep", "zgrep",
-    "rg", "ag", "ack", "ls", "ll", "la", "eza", "exa", "lsd", "dir", "stat", "file", "wc", "du",
-    "df", "diff", "cmp", "comm", "cut", "tr", "echo", "printf", "print", "test", "[", "[[", ":",
-    "true", "false", "pwd", "cd", "pushd", "popd", "dirs", "which", "type", "whereis", "hash",
-    "basename", "dirname", "realpath", "readlink", "md5sum", "md5", "sha1sum", "sha256sum",
-    "sha512sum", "shasum", "cksum", "b2sum", "od", "hexdump", "strings", "jq", "column", "nl",
-    "tac", "rev", "fold", "fmt", "paste", "join", "bat", "batcat", "man", "help", "date",
-    "whoami", "id", "groups", "uname", "hostname", "printenv", "ps", "pgrep", "lsof", "sleep",
-    "seq", "expr", "export", "set", "unset", "local", "readonly", "declare", "typeset",
-    "source", ".", "exit", "return", "break", "continue", "read", "wait", "jobs", "getent",
-    "nm", "objdump", "ldd", "size", "otool", "tokei", "cloc", "history", "uptime", "free",
-    "lsblk", "tty", "ssh", "shellcheck", "delta", "mdcat", "glow", "ulimit", "umask", "shift",
-    "getopts", "alias", "kill", "pkill", "killall", "bc", "cal", "locale", "nproc", "arch",
-];
+pub(super) const READ_ONLY: Words = Words(
+    "cat head tail less more zcat zless grep egrep fgrep zgrep rg ag ack ls ll la eza exa lsd \
+    dir stat file wc du df diff cmp comm cut tr echo printf print test [ [[ : true false pwd \
+    cd pushd popd dirs which type whereis hash basename dirname realpath readlink md5sum md5 \
+    sha1sum sha256sum sha512sum shasum cksum b2sum od hexdump strings jq column nl tac rev \
+    fold fmt paste join bat batcat man help date whoami id groups uname hostname printenv ps \
+    pgrep lsof sleep seq expr export set unset local readonly declare typeset source . exit \
+    return break continue read wait jobs getent nm objdump ldd size otool tokei cloc history \
+    uptime free lsblk tty ssh shellcheck delta mdcat glow ulimit umask shift getopts alias \
+    kill pkill killall bc cal locale nproc arch",
+);
 
 /// Subcommands of git that only look.
 #[rustfmt::skip]
-pub(super) const GIT_READ_ONLY: &[&str] = &[
-    "status", "diff", "log", "show", "blame", "grep", "ls-files", "ls-tree", "rev-parse",
-    "rev-list", "check-ignore", "describe", "cat-file", "shortlog", "branch", "commit",
-    "remote", "fetch", "check-attr", "diff-tree", "name-rev", "merge-base", "show-ref",
-    "reflog", "whatchanged", "version", "help",
-];
+pub(super) const GIT_READ_ONLY: Words = Words(
+    "status diff log show blame grep ls-files ls-tree rev-parse rev-list check-ignore \
+    describe cat-file shortlog branch commit remote fetch check-attr diff-tree name-rev \
+    merge-base show-ref reflog whatchanged version help",
+);
 
 /// Commands that write to the files they are given: a name that is only known when it runs may be any file.
 #[rustfmt::skip]
-pub(super) const WRITERS: &[&str] = &[
-    "cp", "mv", "tee", "install", "ln", "rsync", "scp", "touch", "chmod", "chown", "chgrp",
-    "patch", "sponge", "ed", "ex", "vi", "vim", "nano", "emacs",
-];
+pub(super) const WRITERS: Words = Words(
+    "cp mv tee install ln rsync scp touch chmod chown chgrp patch sponge ed ex vi vim nano \
+    emacs",
+);
 
 /// Shells: `-c` is a script, and what is piped into one runs.
 #[rustfmt::skip]
-pub(super) const SHELLS: &[&str] = &[
-    "sh", "bash", "zsh", "dash", "ksh", "mksh", "ash", "fish", "rbash", "yash", "csh", "tcsh",
-    "nu", "pwsh", "powershell", "elvish", "xonsh",
-];
+pub(super) const SHELLS: Words = Words(
+    "sh bash zsh dash ksh mksh ash fish rbash yash csh tcsh nu pwsh powershell elvish xonsh",
+);
 
 /// Interpreters: what is piped into one runs, and what they are told with `-c` or `-e` can only be searched for
 /// words of the table.
 #[rustfmt::skip]
-pub(super) const INTERPRETERS: &[&str] = &[
-    "python", "pypy", "ipython", "node", "nodejs", "deno", "bun", "ruby", "irb", "perl", "php",
-    "lua", "luajit", "tclsh", "expect", "osascript", "rscript", "r", "julia", "groovy", "ghci",
-    "iex", "elixir", "erl", "scala", "jshell", "awk", "gawk", "mawk", "nawk", "ts-node", "tsx",
-    "babel-node", "swift", "racket", "guile", "sbcl", "octave", "gdb", "lldb", "m4", "sed",
-];
+pub(super) const INTERPRETERS: Words = Words(
+    "python pypy ipython node nodejs deno bun ruby irb perl php lua luajit tclsh expect \
+    osascript rscript r julia groovy ghci iex elixir erl scala jshell awk gawk mawk nawk \
+    ts-node tsx babel-node swift racket guile sbcl octave gdb lldb m4 sed",
+);
 
 /// A command that starts another one.
 pub(super) struct Wrapper {

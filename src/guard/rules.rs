@@ -160,7 +160,7 @@ fn simple_words(text: &str) -> Option<Vec<String>> {
         .split_whitespace()
         .next()
         .is_some_and(|first| first.trim_matches(['"', '\'']) == words[0]);
-    let runs = risk::SHELLS.contains(&name) || risk::INTERPRETERS.contains(&name) || name == "eval";
+    let runs = risk::SHELLS.contains(name) || risk::INTERPRETERS.contains(name) || name == "eval";
     let script = runs
         && words
             .iter()

@@ -11,6 +11,7 @@ mod word;
 
 pub(super) use word::{Part, Redirect, Simple, Word};
 
+use super::risk::Words;
 use expand::{assignment, backquoted, dollar, expand};
 
 /// The text of one script, split.
@@ -82,10 +83,8 @@ struct Splitter<'a> {
 /// How often `((` is looked at as arithmetic; then it is two parentheses.
 const ARITHMETICS_MAX: usize = 64;
 
-const RESERVED: &[&str] = &[
-    "if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "coproc", "begin",
-    "end", "not", "and", "or", "always", "esac",
-];
+const RESERVED: Words =
+    Words("if then elif else fi while until do done ! coproc begin end not and or always esac");
 
 impl Splitter<'_> {
     fn byte(&self, ahead: usize) -> u8 {
@@ -372,7 +371,7 @@ impl Splitter<'_> {
                 "for" | "select" | "case" | "foreach" => return self.simple.data = true,
                 "function" => return self.wants = Wants::FunctionName,
                 "[[" => self.wants = Wants::Condition,
-                _ if RESERVED.contains(&plain) => return,
+                _ if RESERVED.contains(plain) => return,
                 _ => {}
             }
         }

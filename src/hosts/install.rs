@@ -74,15 +74,15 @@ pub fn uninstall(host: &Host, source: &dyn Source) -> Result<String, String> {
 }
 
 /// What a change did.
-struct Edited {
-    old: String,
-    new: String,
+pub(super) struct Edited {
+    pub(super) old: String,
+    pub(super) new: String,
     original: Option<Original>,
-    backup: Option<PathBuf>,
+    pub(super) backup: Option<PathBuf>,
 }
 
 /// Changes a host's file; `None`: there was nothing to change.
-fn change(
+pub(super) fn change(
     host: &Host,
     path: &Path,
     edit: impl Fn(&str) -> Result<String, EditError>,
@@ -135,7 +135,7 @@ fn told(host: &Host, path: &Path, old: &str, new: &str) -> String {
     report
 }
 
-fn push_backup(report: &mut String, backup: Option<PathBuf>) {
+pub(super) fn push_backup(report: &mut String, backup: Option<PathBuf>) {
     if let Some(backup) = backup {
         report.push_str(&format!("The file as it was: {}\n", backup.display()));
     }

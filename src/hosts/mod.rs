@@ -7,6 +7,7 @@
 
 mod entry;
 mod find;
+mod hooks;
 mod install;
 mod json;
 mod json_tree;
@@ -25,6 +26,7 @@ mod toml_tests;
 
 pub use entry::{Placeholders, Server, print};
 pub use find::file;
+pub use hooks::{HookCommand, hook_deadline, install_hook, uninstall_hook};
 pub use install::{install, uninstall};
 pub use table::HOSTS;
 

@@ -90,11 +90,11 @@ impl Judge<'_> {
         let opaque_script = args[1..].iter().any(|arg| arg.substituted);
         if opaque_script
             && (name == "eval"
-                || risk::SHELLS.contains(&name) && rest.iter().any(|word| is_script_option(word)))
+                || risk::SHELLS.contains(name) && rest.iter().any(|word| is_script_option(word)))
         {
             self.downloaded(args);
         }
-        if risk::CLIENTS.contains(&name)
+        if risk::CLIENTS.contains(name)
             || name == "wrangler" && rest.contains(&"d1") && rest.contains(&"execute")
         {
             self.database(name, args, stdin);
@@ -136,8 +136,8 @@ impl Judge<'_> {
             {
                 self.downloaded(args)
             }
-            _ if risk::SHELLS.contains(&name) => self.shell(args, stdin, depth),
-            _ if risk::INTERPRETERS.contains(&name) => self.interpreter(name, args, stdin),
+            _ if risk::SHELLS.contains(name) => self.shell(args, stdin, depth),
+            _ if risk::INTERPRETERS.contains(name) => self.interpreter(name, args, stdin),
             _ => {}
         }
     }
@@ -226,11 +226,11 @@ impl Judge<'_> {
                 .any(|arg| arg.text.starts_with('-') && arg.text.contains(['r', 'R']));
         let moves = args.iter().any(|arg| {
             let name = program(&arg.text);
-            risk::WRITERS.contains(&name.as_str()) || matches!(name.as_str(), "tar" | "zip" | "7z")
+            risk::WRITERS.contains(name.as_str()) || matches!(name.as_str(), "tar" | "zip" | "7z")
         });
         let writes = risk::WRITERS
             .iter()
-            .any(|writer| args.iter().take(6).any(|arg| program(&arg.text) == *writer))
+            .any(|writer| args.iter().take(6).any(|arg| program(&arg.text) == writer))
             || name == "sed"
                 && args
                     .iter()
@@ -340,8 +340,8 @@ fn reads(name: &str, rest: &[&str]) -> bool {
                 .iter()
                 .any(|option| word.starts_with(option))
         }),
-        _ if risk::SHELLS.contains(&name) => rest.iter().any(|word| is_script_option(word)),
-        _ => risk::READ_ONLY.contains(&name),
+        _ if risk::SHELLS.contains(name) => rest.iter().any(|word| is_script_option(word)),
+        _ => risk::READ_ONLY.contains(name),
     }
 }
 
@@ -362,7 +362,7 @@ fn wrapped(name: &str, rest: &[&str]) -> (Vec<usize>, bool) {
         starts.extend(rows::starts(rest, wrapper.fixed, wrapper.flags));
         scripts |= wrapper.scripts;
     }
-    let runs_file = risk::INTERPRETERS.contains(&name) || risk::SHELLS.contains(&name);
+    let runs_file = risk::INTERPRETERS.contains(name) || risk::SHELLS.contains(name);
     if runs_file && !rest.iter().any(|word| is_script_option(word)) {
         starts.extend(rows::starts(rest, 0, "uBIOEsSxl"));
         // `python -m twine upload`.

@@ -3,8 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::login::Login;
-use support::{Session, Workspace};
+use support::{Login, Session, Workspace};
 
 fn operation(digit: &str) -> String {
     digit.repeat(64)

@@ -12,8 +12,7 @@ use std::path::PathBuf;
 
 use host::{Host, first_text};
 use serde_json::{Value, json};
-use support::Workspace;
-use support::login::Login;
+use support::{Login, Workspace};
 
 /// A directory with one file, gone with the test.
 struct Place {

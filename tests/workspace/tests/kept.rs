@@ -5,8 +5,7 @@ mod support;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use support::Workspace;
-use support::login::Login;
+use support::{Login, Workspace};
 
 /// A directory of its own, gone with the test.
 struct Data(PathBuf);

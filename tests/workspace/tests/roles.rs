@@ -3,8 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::Workspace;
-use support::login::Login;
+use support::{Login, Workspace};
 
 const TOKENS: [&str; 6] = [
     "--add-token",
