@@ -104,11 +104,25 @@ fn refuse_host(problem: &str, env: &[(String, String)]) -> ExitCode {
 fn check(options: Options, json: bool) -> ExitCode {
     let style = io::report_style(json);
     match settings(&options, Limits::default()) {
-        Ok((_, config)) => ExitCode::from(diagnose(config, style)),
+        Ok((environment, config)) => {
+            let code = diagnose(config, style);
+            if !json {
+                hook_states(&environment);
+            }
+            ExitCode::from(code)
+        }
         Err(error) => {
             print(&check::refusal(&error, style));
             ExitCode::from(USAGE)
         }
+    }
+}
+
+/// Says how the hooks of `--guard` stand, where there are any.
+fn hook_states(environment: &Environment) {
+    let program = io::program_path().unwrap_or_default();
+    for line in hosts::hook_states(environment, &program) {
+        print(&format!("{line}\n"));
     }
 }
 

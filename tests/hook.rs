@@ -578,6 +578,39 @@ fn a_hook_is_installed_once_and_taken_out_again() {
             "3420"
         ])
     );
+    let checked = |text: &str| {
+        std::fs::write(&settings, text).expect("ours");
+        let home = home.path().to_str().expect("ours");
+        let said = start(
+            &["--check", "--env-file", &place.file],
+            &[("HOME", home)],
+            b"",
+        )
+        .said();
+        let line = said
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("Guard hook"));
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    for (text, expect) in [
+        (after.clone(), "Guard hook of claude-code: installed ("),
+        (
+            after.replace("\"onFailure\"", "\"x\""),
+            "Guard hook of claude-code: CHANGED since",
+        ),
+        (
+            after.replace("\"a\": [1,2]", "\"disableAllHooks\": true"),
+            "Guard hook of claude-code: SWITCHED OFF",
+        ),
+        (before.to_owned(), ""),
+        (after.clone(), "Guard hook of claude-code: installed ("),
+    ] {
+        assert!(
+            checked(&text).starts_with(expect) && checked(&text).is_empty() == expect.is_empty(),
+            "{expect}"
+        );
+    }
     // What is as it should be is not written again.
     let said = install(&home, "claude-code", &place.file);
     assert!(

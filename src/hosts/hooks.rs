@@ -26,6 +26,8 @@ struct Form {
     style: Style,
     /// What is left to the person.
     then: &'static str,
+    /// What the host lets through all the same.
+    open: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -52,6 +54,7 @@ const FORMS: &[Form] = &[
         seconds: 3_600,
         style: Style::Arguments,
         then: "Start a new session of Claude Code",
+        open: "a hook that is killed or missing blocks",
     },
     Form {
         host: "codex",
@@ -63,6 +66,7 @@ const FORMS: &[Form] = &[
         seconds: 3_600,
         style: Style::Shell,
         then: "Start Codex and trust the hook with /hooks: until then it is skipped without a word",
+        open: "whether it is trusted, /hooks in Codex tells; a killed hook lets the command run",
     },
     Form {
         host: "gemini",
@@ -77,6 +81,7 @@ const FORMS: &[Form] = &[
         seconds: 3_600,
         style: Style::Shell,
         then: "Start a new session of Gemini CLI",
+        open: "a killed hook lets the command run",
     },
     Form {
         host: "qwen",
@@ -92,6 +97,7 @@ const FORMS: &[Form] = &[
         seconds: 3_600,
         style: Style::Shell,
         then: "Start a new session of Qwen Code",
+        open: "a killed or missing hook lets the command run",
     },
     Form {
         host: "cursor",
@@ -107,6 +113,7 @@ const FORMS: &[Form] = &[
         seconds: 3_600,
         style: Style::Flat,
         then: "Restart Cursor",
+        open: "a hook that fails blocks, by its documentation",
     },
 ];
 
@@ -178,6 +185,48 @@ pub fn uninstall_hook(host: &Host, source: &dyn Source) -> Result<Option<String>
     let mut report = format!("{} (hooks)\n- the hook of --guard\n", path.display());
     push_backup(&mut report, backup);
     Ok(Some(report))
+}
+
+/// A line for each host that has the hook: whether it is as it should be, and what that host can not enforce.
+pub fn hook_states(source: &dyn Source, program: &str) -> Vec<String> {
+    FORMS
+        .iter()
+        .filter_map(|form| state(form, source, program))
+        .collect()
+}
+
+fn state(form: &Form, source: &dyn Source, program: &str) -> Option<String> {
+    let path = path(form, source).ok()?;
+    let text = source.file(&path.to_string_lossy()).ok()?;
+    let lists = form.lists.iter();
+    let own: Vec<&str> = lists
+        .filter_map(|(list, _)| ours(&text, list, form.host).ok())
+        .flatten()
+        .collect();
+    if own.is_empty() {
+        return None;
+    }
+    let squeezed = text.replace([' ', '\n', '\t', '\r'], "");
+    let blocks = |entry: &&str| match form.style {
+        Style::Arguments => entry.contains("\"onFailure\""),
+        Style::Flat => entry.contains("\"failClosed\""),
+        Style::Shell => true,
+    };
+    let found = if squeezed.contains("\"disableAllHooks\":true") {
+        "SWITCHED OFF by disableAllHooks"
+    } else if own.len() < form.lists.len() || !own.iter().all(blocks) {
+        "CHANGED since it was installed: run --install again"
+    } else if !own.iter().all(|entry| entry.contains(program)) {
+        "starts another program than this one: run --install again"
+    } else {
+        "installed"
+    };
+    Some(format!(
+        "Guard hook of {}: {found} ({}); {}",
+        form.host,
+        path.display(),
+        form.open
+    ))
 }
 
 /// Seconds after which the hook has to have answered: the host's limit less max(5 s, 5 %).

@@ -26,7 +26,7 @@ mod toml_tests;
 
 pub use entry::{Placeholders, Server, print};
 pub use find::file;
-pub use hooks::{HookCommand, hook_deadline, install_hook, uninstall_hook};
+pub use hooks::{HookCommand, hook_deadline, hook_states, install_hook, uninstall_hook};
 pub use install::{install, uninstall};
 pub use table::HOSTS;
 
