@@ -9,6 +9,7 @@ use common::{
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 const ECHO: &str = r#"{"text":"hello"}"#;
 
@@ -819,6 +820,44 @@ fn modern_requests_carry_the_headers_of_their_bodies() {
             .is_empty()
     );
     assert!(workspace.seen(|seen| seen.http != "POST").is_empty());
+}
+
+/// What no header can hold as it is, is encoded: other letters, blanks at the ends, and what looks
+/// encoded already. No name of anybody's may end a header.
+#[test]
+fn names_are_encoded_for_their_header() {
+    let (tell, told) = mpsc::channel();
+    let server = RawServer::http(move |request| {
+        let name = request.header("mcp-name").map(str::to_owned);
+        tell.send(name).expect("the test listens");
+        json_reply(request, "{}")
+    });
+    let mut gateway = Setup::url(&server.url()).spawn();
+    let mut check = |method: &str, member: &str, raw: &str, expect: &str| {
+        let params = format!(r#""{member}":"{raw}","#);
+        let answer = gateway.ask(&modern("1", method, &params));
+        assert_eq!(answer.at("/result"), json!({}));
+        assert_eq!(told.recv().expect("it was asked").as_deref(), Some(expect));
+    };
+    check("tools/call", "name", "plain__tool", "plain__tool");
+    check("tools/call", "name", "två ord", "=?base64?dHbDpSBvcmQ=?=");
+    check(
+        "tools/call",
+        "name",
+        r"a\r\nX-Evil: 1",
+        "=?base64?YQ0KWC1FdmlsOiAx?=",
+    );
+    check("prompts/get", "name", " led", "=?base64?IGxlZA==?=");
+    check("prompts/get", "name", r"\u00e5", "=?base64?w6U=?=");
+    let looks_encoded = "=?base64?PT9iYXNlNjQ/ZUE9PT89?=";
+    check("resources/read", "uri", "=?base64?eA==?=", looks_encoded);
+    check(
+        "resources/read",
+        "uri",
+        "file:///å",
+        "=?base64?ZmlsZTovLy/DpQ==?=",
+    );
+    gateway.finish().code(0);
 }
 
 /// -32020 because the tool's annotations are not known yet: they are learnt, the call is repeated.

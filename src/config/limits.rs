@@ -235,6 +235,73 @@ impl Default for Limits {
 mod tests {
     use super::*;
 
+    /// The numbers that a person can notice or was promised, once in plain figures: other tests take
+    /// theirs from the limits, and would follow any change.
+    #[test]
+    fn the_promised_numbers() {
+        let limits = Limits::default();
+        let check = |name: &str, ours: Duration, millis: u128| {
+            assert_eq!(ours.as_millis(), millis, "{name}");
+        };
+        check("a name and a connection", limits.connect_timeout, 10_000);
+        check("TLS", limits.tls_timeout, 10_000);
+        check("a proxy", limits.proxy_timeout, 10_000);
+        check("server/discover", limits.discover_timeout, 2_500);
+        check("requests of ours", limits.control_timeout, 30_000);
+        check("a late notification", limits.linger, 5_000);
+        check("an own initialize", limits.initialize_patience, 3_000);
+        check("Node closes after 5 s", limits.idle_fresh, 1_500);
+        check("others close after 60 s", limits.idle_age, 55_000);
+        check("a burst is over", limits.idle_surplus, 1_000);
+        check("a Retry-After", limits.rate_limit_wait_max, 30_000);
+        check("a stream again", limits.stream_retry, 1_000);
+        check("at most", limits.stream_retry_max, 30_000);
+        check("an upgrade", limits.upgrade_timeout, 20_000);
+        check("pings", limits.socket_ping, 20_000);
+        check("a dead socket", limits.socket_dead, 50_000);
+        check("the approval's poll", limits.safety_poll, 30_000);
+        check("progress", limits.progress_every, 15_000);
+        check("an approval without a host", limits.detached, 600_000);
+        check("after an approval's time", limits.expiry_grace, 5_000);
+        check("chat", limits.chat_wait_max, 300_000);
+        check("hosts give up after 60 s", limits.chat_wait_quiet, 50_000);
+        check("wrong settings", limits.refusal_patience, 10_000);
+        check("the end of stdin", limits.drain, 3_000);
+        // Hosts send SIGKILL two seconds after SIGTERM: both together are shorter.
+        check("SIGTERM", limits.drain_terminated, 900);
+        check("the farewell", limits.farewell, 900);
+    }
+
+    /// As above, of what is counted.
+    #[test]
+    fn the_promised_counts() {
+        let limits = Limits::default();
+        let check = |name: &str, ours: usize, expect: usize| assert_eq!(ours, expect, "{name}");
+        check("a line", limits.line_max_bytes, 67_108_864);
+        check("a message", limits.message_max_bytes, 67_108_864);
+        check("a head", limits.head_max_bytes, 65_536);
+        check("an error page", limits.error_body_max_bytes, 65_536);
+        check("requests", limits.requests_max, 4_096);
+        check("stdout", limits.stdout_high_bytes, 1_048_576);
+        check("connections", limits.connections_max, 128);
+        check("beside calls", limits.connections_reserve, 64);
+        check("streams", limits.streams_max, 256);
+        check("idle connections", limits.idle_max, 16);
+        check("repeats", usize::from(limits.retries_max), 3);
+        check("rate limits", usize::from(limits.rate_limit_rounds), 8);
+        check("redirects", usize::from(limits.redirects_max), 3);
+        check("resumptions", usize::from(limits.resumes_max), 5);
+        check("approvals' sockets", limits.approval_sockets_max, 64);
+        check("chat's message", limits.chat_message_max_bytes, 1_048_576);
+        check("chat's messages", limits.chat_messages_max, 200);
+        check("chat's bytes", limits.chat_max_bytes, 65_536);
+        check("subscriptions", limits.subscriptions_max, 1_024);
+        check("headers", limits.headers_max, 32);
+        check("headers' bytes", limits.headers_max_bytes, 8_192);
+        check("a settings file", limits.settings_file_max_bytes, 65_536);
+        assert_eq!(limits.log_file_max_bytes, 4_194_304, "the log file");
+    }
+
     /// The promised numbers: no server makes the gateway come back more than twice a second, or
     /// never.
     #[test]

@@ -290,3 +290,58 @@ fn difference(old: &str, new: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hosts write their files while they run: what came after the file was read is never replaced.
+    #[test]
+    fn what_another_program_writes_meanwhile_stays() {
+        let host = super::super::find("cursor").expect("it is known");
+        let folder =
+            std::env::temp_dir().join(format!("aerostack-meanwhile-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder of ours");
+        let path = folder.join("mcp.json");
+        let check = |before: Option<&str>, left: &[&str]| {
+            match before {
+                Some(text) => fs::write(&path, text).expect("a file of ours"),
+                None => fs::remove_file(&path).expect("it was there"),
+            }
+            let edit = |_: &str| {
+                fs::write(&path, "theirs").expect("a file of ours");
+                Ok("ours".to_owned())
+            };
+            let error = change(host, &path, edit).err();
+            let why = "another program wrote it at the same time, try again";
+            let expect = format!("{} was not changed: {why}", path.display());
+            assert_eq!(error.as_deref(), Some(&expect[..]));
+            assert_eq!(fs::read_to_string(&path).expect("it is there"), "theirs");
+            let names = fs::read_dir(&folder).expect("it is ours");
+            let names = names.map(|entry| entry.expect("readable").file_name());
+            let mut names: Vec<_> = names
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            assert_eq!(names, left);
+        };
+        check(Some("before"), &["mcp.json", "mcp.json.aerostack-backup.1"]);
+        check(
+            Some("longer than theirs"),
+            &[
+                "mcp.json",
+                "mcp.json.aerostack-backup.1",
+                "mcp.json.aerostack-backup.2",
+            ],
+        );
+        check(
+            None,
+            &[
+                "mcp.json",
+                "mcp.json.aerostack-backup.1",
+                "mcp.json.aerostack-backup.2",
+            ],
+        );
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+}

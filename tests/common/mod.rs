@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A test that waits longer for anything has failed.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// A test that waits longer for anything has failed. Twice the longest pause that any of them sits
+/// out, and no more: a broken condition is to be seen soon.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The token of every test; no output of the gateway may ever hold it.
 pub(crate) const TOKEN: &str = "mwt_tests_only_5f1d2c9a7e";

@@ -1,6 +1,7 @@
 //! A WebDriver client as small as it can be: chromedriver speaks JSON over HTTP.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -67,24 +68,13 @@ impl Browser {
     pub(crate) fn start() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let missing = "chromedriver is missing: install the packages chromium and chromium-driver";
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect(missing);
-        let lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let said = |line: String| {
-            line.split_once("successfully on port ")
-                .map(|(_, p)| p.trim_matches('.').to_owned())
-        };
-        let port = lines
-            .map_while(Result::ok)
-            .find_map(said)
-            .expect("chromedriver says its port");
         let profile =
             std::env::temp_dir().join(format!("aerostack-browser-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&profile).expect("a temporary directory");
+        // It takes one port for both families, and another that begins at the same time may have half of it.
+        let (driver, port) = (0..5)
+            .find_map(|_| start_driver(&profile))
+            .expect("chromedriver says its port");
         let args = [
             "--headless",
             "--no-sandbox",
@@ -267,6 +257,34 @@ impl Browser {
             .decode(data)
             .expect("Base64");
         std::fs::write(file, bytes).expect("the picture is written");
+    }
+}
+
+/// Starts chromedriver on a port of its own choice; `None` if it ended instead. What Chromium keeps in the
+/// home and in the temporary directory goes with the profile.
+fn start_driver(profile: &Path) -> Option<(Child, String)> {
+    let missing = "chromedriver is missing: install the packages chromium and chromium-driver";
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("HOME", profile)
+        .env("TMPDIR", profile)
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_CACHE_HOME")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect(missing);
+    let lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+    let said = |line: String| {
+        let (_, port) = line.split_once("successfully on port ")?;
+        Some(port.trim_matches('.').to_owned())
+    };
+    match lines.map_while(Result::ok).find_map(said) {
+        Some(port) => Some((driver, port)),
+        None => {
+            driver.wait().ok();
+            None
+        }
     }
 }
 
