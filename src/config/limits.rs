@@ -270,6 +270,14 @@ mod tests {
         // Hosts send SIGKILL two seconds after SIGTERM: both together are shorter.
         check("SIGTERM", limits.drain_terminated, 900);
         check("the farewell", limits.farewell, 900);
+        check("initialized", limits.initialized_timeout, 5_000);
+        check("an answer elsewhere", limits.elsewhere, 3_600_000);
+        check("a session again", limits.reopen_pause, 10_000);
+        check("while it is away", limits.outage_pause_max, 30_000);
+        check("a repeat", limits.retry_pause, 100);
+        check("a cancel", limits.cancel_pause, 25);
+        check("a stalled reply", limits.stalled_after, 2_000);
+        check("a limiter without a moment", limits.rate_limit_guess, 1_000);
     }
 
     /// As above, of what is counted.
@@ -283,6 +291,8 @@ mod tests {
         check("an error page", limits.error_body_max_bytes, 65_536);
         check("requests", limits.requests_max, 4_096);
         check("stdout", limits.stdout_high_bytes, 1_048_576);
+        check("all that waits", limits.held_max_bytes, 33_554_432);
+        check("a small reply", limits.small_reply_bytes, 65_536);
         check("connections", limits.connections_max, 128);
         check("beside calls", limits.connections_reserve, 64);
         check("streams", limits.streams_max, 256);
@@ -292,6 +302,8 @@ mod tests {
         check("redirects", usize::from(limits.redirects_max), 3);
         check("resumptions", usize::from(limits.resumes_max), 5);
         check("approvals' sockets", limits.approval_sockets_max, 64);
+        check("their messages", limits.approval_message_max_bytes, 262_144);
+        check("approvals without a host", limits.detached_max, 4_096);
         check("chat's message", limits.chat_message_max_bytes, 1_048_576);
         check("chat's messages", limits.chat_messages_max, 200);
         check("chat's bytes", limits.chat_max_bytes, 65_536);

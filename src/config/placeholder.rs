@@ -198,7 +198,7 @@ mod tests {
             "mwt_...",
             "mwt_…",
             "changeme",
-            "TODO",
+            "Todo",
             "replace-me",
             "\"<your-token>\"",
         ] {
