@@ -83,17 +83,27 @@ impl Authority {
         certificate.der().clone()
     }
 
-    /// Writes `text` into a file of this test; it is removed with the settings' user.
+    /// Writes `text` into this authority's file; it is removed with the authority.
     pub(super) fn file(&self, text: &str) -> PathBuf {
-        let name = format!("aerostack-io-{}-{}.pem", std::process::id(), self.name);
-        let path = std::env::temp_dir().join(name);
+        let path = self.path();
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    fn path(&self) -> PathBuf {
+        let name = format!("aerostack-io-{}-{}.pem", std::process::id(), self.name);
+        std::env::temp_dir().join(name)
     }
 
     /// Settings that trust this authority by a file among many.
     pub(super) fn trusted(&self) -> ShellSettings {
         with_roots(vec![("SSL_CERT_FILE", self.file(&self.pem()))])
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        std::fs::remove_file(self.path()).ok();
     }
 }
 
