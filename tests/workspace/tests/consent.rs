@@ -3,7 +3,8 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Login, Session, Workspace};
+use support::login::Login;
+use support::{Session, Workspace};
 
 fn operation(digit: &str) -> String {
     digit.repeat(64)

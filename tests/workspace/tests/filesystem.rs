@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use host::{Host, first_text};
 use serde_json::{Value, json};
-use support::{Login, Workspace};
+use support::Workspace;
+use support::login::Login;
 
 /// A directory with one file, gone with the test.
 struct Place {

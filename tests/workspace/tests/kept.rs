@@ -5,7 +5,8 @@ mod support;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use support::{Login, Workspace};
+use support::Workspace;
+use support::login::Login;
 
 /// A directory of its own, gone with the test.
 struct Data(PathBuf);

@@ -3,7 +3,8 @@
 mod support;
 
 use serde_json::json;
-use support::{Login, Workspace};
+use support::Workspace;
+use support::login::Login;
 
 const TOKENS: [&str; 6] = [
     "--add-token",
