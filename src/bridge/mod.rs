@@ -26,8 +26,6 @@ mod peers;
 mod random;
 mod request;
 mod shutdown;
-#[cfg(test)]
-mod testing;
 mod timers;
 mod turns;
 
@@ -498,3 +496,6 @@ impl Bridge {
         self.extension.probed_socket()
     }
 }
+
+#[cfg(test)]
+mod testing;

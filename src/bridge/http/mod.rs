@@ -37,7 +37,7 @@ use pool::Pool;
 use pressure::Pressure;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names one exchange for the life of the process. A later one has a larger number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,6 +223,8 @@ pub(crate) struct Http {
     pressure: Pressure,
     /// Bytes of requests that wait for a connection.
     waiting_bytes: usize,
+    /// When idle connections are looked at next.
+    age_at: Option<Instant>,
     events: VecDeque<Event>,
     /// The server's clock, Unix seconds, as of its last response.
     server_clock_s: Option<u64>,
@@ -241,6 +243,7 @@ impl Http {
             next: 0,
             pressure: Pressure::default(),
             waiting_bytes: 0,
+            age_at: None,
             events: VecDeque::new(),
             server_clock_s: None,
             ending: false,
@@ -422,7 +425,7 @@ impl Http {
             Timer::Warm => self.warm(ctx),
             Timer::Stalled => self.look_for_stalled(ctx),
             // `settle` looks at their age.
-            Timer::Age => {}
+            Timer::Age => self.age_at = None,
         }
     }
 
@@ -434,9 +437,15 @@ impl Http {
         }
         match self.pool.next_expiry(ctx.limits()) {
             // One that fires too early only looks again.
-            Some(at) if !ctx.runs(Timer::Age) => ctx.set_at(Timer::Age, at),
+            Some(at) if self.age_at.is_none_or(|set| at < set) => {
+                self.age_at = Some(at);
+                ctx.set_at(Timer::Age, at);
+            }
             Some(_) => {}
-            None => ctx.stop(Timer::Age),
+            None => {
+                self.age_at = None;
+                ctx.stop(Timer::Age);
+            }
         }
         self.balance(ctx);
     }
@@ -473,3 +482,6 @@ pub(crate) mod testing {
         ExchangeId(number)
     }
 }
+
+#[cfg(test)]
+mod tests;
