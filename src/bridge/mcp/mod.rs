@@ -324,3 +324,6 @@ impl Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Event streams: the session's, a request's, and answers that come elsewhere.
+
+use super::*;
+
+const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+
+/// Ready, and the session's event stream is open.
+fn streaming() -> Client {
+    let mut client = Client::confirming(&[]);
+    client.answer(INITIALIZED, ACCEPTED);
+    assert_eq!(client.begin("GET", EVENTS), "");
+    client
+}
+
+#[test]
+fn a_session_without_an_event_stream_is_a_session() {
+    for code in [400, 404, 405, 501] {
+        let mut client = Client::confirming(&[]);
+        client.answer(INITIALIZED, ACCEPTED);
+        assert_eq!(client.answer("GET", &status(code, "", "")), "");
+        let again = ["", "> GET @s1"][usize::from(code == 501)];
+        assert_eq!(client.wait(3_000), again, "{code}");
+    }
+}
+
+#[test]
+fn an_event_stream_that_ends_is_opened_again_where_it_ended() {
+    let mut client = streaming();
+    let message = event("id: 7\nretry: 700\n", NOTE);
+    assert_eq!(
+        client.begin("GET", &message),
+        "message notifications/progress"
+    );
+    assert_eq!(client.answer("GET", END), "");
+    assert_eq!(client.wait(699), "");
+    assert_eq!(client.wait(1), "> GET @s1 after 7");
+    assert_eq!(client.lose("GET"), "");
+    assert_eq!(client.wait(700), "> GET @s1 after 7");
+    // What was open once comes back whatever its server says.
+    assert_eq!(client.answer("GET", &status(405, "", "")), "");
+    assert_eq!(client.wait(700), "> GET @s1 after 7");
+    // Only this refusal speaks of the session.
+    assert_eq!(client.answer("GET", &status(404, "", "")), "> initialize");
+    // One that is never opened is given up.
+    let mut client = Client::confirming(&[]);
+    client.answer(INITIALIZED, ACCEPTED);
+    let mut attempts = 0;
+    while !client.open.is_empty() {
+        attempts += 1;
+        client.answer("GET", &status(503, "", ""));
+        client.wait(60_000);
+    }
+    assert_eq!(attempts, 4);
+}
+
+#[test]
+fn an_answer_may_come_elsewhere_while_the_event_stream_lives() {
+    let empty = [ACCEPTED.to_owned(), format!("{EVENTS}{END}")];
+    for empty in &empty {
+        let mut client = streaming();
+        client.ask(2, "tools/call");
+        client.ask(3, "tools/call");
+        assert_eq!(client.answer("tools/call", empty), "");
+        assert_eq!(client.answer("tools/call", empty), "");
+        let answer = event("", &RESULT.replace("$ID", "2"));
+        assert_eq!(client.begin("GET", &answer), "answered 2");
+        assert_eq!(client.begin("GET", &answer), "", "once");
+        assert_eq!(client.answer("GET", END), "failed 3 NoAnswer, may have run");
+    }
+    // Without such a stream, and in the modern era, there is nowhere else.
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    let told = client.answer("tools/call", ACCEPTED);
+    assert_eq!(told, "failed 2 NoAnswer, may have run");
+    let mut client = streaming();
+    client.ask_modern(2, "tools/call", "{}");
+    let told = client.answer("tools/call", ACCEPTED);
+    assert_eq!(told, "failed 2 NoAnswer, may have run");
+    // Nor for ever.
+    let mut client = streaming();
+    client.ask(2, "tools/call");
+    client.answer("tools/call", ACCEPTED);
+    assert_eq!(client.wait(3_599_999), "");
+    let told = client.wait(1);
+    assert_eq!(
+        told,
+        "> notifications/cancelled @s1; failed 2 TimedOut, may have run"
+    );
+}
+
+#[test]
+fn a_requests_stream_is_resumed_in_the_legacy_era_alone() {
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    client.begin("tools/call", EVENTS);
+    let message = client.begin("tools/call", &event("id: a\nretry: 600\n", NOTE));
+    assert_eq!(message, "message notifications/progress");
+    assert_eq!(client.lose("tools/call"), "");
+    assert_eq!(client.wait(600), "> GET @s1 after a");
+    client.begin("GET", EVENTS);
+    assert_eq!(
+        client.begin("GET", &event("", &RESULT.replace("$ID", "2"))),
+        "answered 2"
+    );
+    // It stands still: five times, then it is told.
+    client.ask(3, "tools/call");
+    client.begin("tools/call", EVENTS);
+    client.begin("tools/call", &event("id: a\n", NOTE));
+    client.lose("tools/call");
+    client.answer("GET", END);
+    for _ in 0..4 {
+        assert_eq!(client.wait(1_000), "> GET @s1 after a");
+        assert_eq!(client.answer("GET", &format!("{EVENTS}{END}")), "");
+    }
+    assert_eq!(client.wait(1_000), "> GET @s1 after a");
+    let told = client.answer("GET", &format!("{EVENTS}{END}"));
+    assert_eq!(told, "failed 3 NoAnswer, may have run");
+    // Nothing to resume by, or no resumption in its era.
+    for modern in [false, true] {
+        let id = ["", "id: a\n"][usize::from(modern)];
+        match modern {
+            true => client.ask_modern(4, "tools/call", "{}"),
+            false => client.ask(4, "tools/call"),
+        };
+        client.begin("tools/call", EVENTS);
+        client.begin("tools/call", &event(id, NOTE));
+        assert_eq!(client.lose("tools/call"), "failed 4 Lost, may have run");
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_never_taken_for_one() {
+    let batch = format!("[{NOTE},{RESULT}]");
+    let wrong = RESULT.replace("$ID", "99");
+    let asks = r#"{"jsonrpc":"2.0","id":5,"method":"ping"}"#;
+    for (body, expected) in [
+        (RESULT, "answered 2"),
+        (&batch, "message notifications/progress; answered 2"),
+        (&wrong, "failed 2 WrongId, may have run"),
+        (asks, "message ping; failed 2 NoAnswer, may have run"),
+        ("<html>", "failed 2 NotMcp, may have run"),
+        ("", "failed 2 NoAnswer, may have run"),
+    ] {
+        let mut client = Client::ready();
+        client.ask(2, "tools/call");
+        let told = client.answer("tools/call", &status(200, "", body));
+        assert_eq!(told, expected, "{body}");
+    }
+    // A request on a modern stream is not for a host.
+    let mut client = Client::ready();
+    client.ask_modern(2, "tools/call", "{}");
+    client.begin("tools/call", EVENTS);
+    assert_eq!(client.begin("tools/call", &event("", asks)), "");
+    // The answer of a request need not be the last word of its stream.
+    let answer = event("", &RESULT.replace("$ID", "2"));
+    assert_eq!(client.begin("tools/call", &answer), "answered 2");
+    assert_eq!(
+        client.begin("tools/call", &event("", NOTE)),
+        "message notifications/progress"
+    );
+    assert_eq!(client.wait(5_000), "cut tools/call", "but soon is");
+}
