@@ -50,6 +50,11 @@ fn calls_wait_at_the_ceiling_and_nothing_else_waits_for_them() {
     // Whoever came first of those that do not wait is served first, never the call.
     assert_eq!(client.connected(4), "4> POST /ws/x");
     assert_eq!(client.received(4, OK), "4> POST /ws/x; #4 200 hi");
+    assert_eq!(
+        client.connected(3),
+        "",
+        "a connection is left, but the reserve is not the call's"
+    );
     assert_eq!(client.received(1, OK), "1> POST /ws/x; #1 200 hi");
 }
 
@@ -155,6 +160,14 @@ fn nothing_else_is_sent_again() {
     client.harmless();
     client.http.end();
     assert_eq!(client.closed(1, false), "#2 failed Lost");
+    // Once, though its next connection had served another before, too.
+    let mut client = Client::used();
+    assert_eq!(client.harmless(), "1> POST /ws/x");
+    assert_eq!(client.call(), "dial 2");
+    client.connected(2);
+    assert_eq!(client.closed(1, true), "dial 3; #2 repeated");
+    assert_eq!(client.received(2, OK), "2> POST /ws/x; #3 200 hi");
+    assert_eq!(client.closed(2, true), "#2 failed Lost");
     // Its idle siblings are as stale: they go, and it gets a fresh connection.
     let mut client = Client::new();
     for conn in 1..=2 {

@@ -181,6 +181,19 @@ fn an_approval_is_for_those_who_can_wait_for_people() {
     assert_eq!(client.answer("tools/call", &needs), "gated 2 apr_1");
     client.ask(3, "ping");
     assert_eq!(client.answer("ping", &needs), "answered 3 error -32050");
+    // Presence waits for nobody.
+    let (ctx, http) = (&mut client.ctx, &mut client.http);
+    let params = (Era::Legacy, "{}");
+    client.mcp.ask(
+        ctx,
+        http,
+        Requester::Heartbeat,
+        "aerostack/heartbeat",
+        params,
+    );
+    assert_eq!(client.outcome(), "> aerostack/heartbeat @s1");
+    let told = client.answer("aerostack/heartbeat", &needs);
+    assert_eq!(told, "answered own error -32050");
     // Nobody waits any more: the approval is to be withdrawn.
     client.ask(4, "tools/call");
     client.cancel(4);
