@@ -1,9 +1,13 @@
-//! What the tests of the machines share: settings, and a context on a virtual clock.
+//! What the tests of the machines share: settings, a context on a virtual clock, requests of a host,
+//! and answers as a person reads them.
 
 use super::Now;
-use super::context::Context;
+use super::context::{Context, Timer};
+use super::request::Request;
 use crate::config::{Config, Limits, Source};
-use std::time::Instant;
+use crate::proto::jsonrpc::{self, Meta, Params};
+use serde_json::Value;
+use std::time::{Duration, Instant};
 
 struct Settings<'a>(&'a [(&'a str, &'a str)]);
 
@@ -56,4 +60,49 @@ pub(super) fn limited(
     let mut config = config(settings);
     change(&mut config.limits);
     (Context::new(config, 1, now), now)
+}
+
+/// Lets time pass: each timer fires at its moment.
+pub(super) fn pass(ctx: &mut Context, time: Duration, mut fire: impl FnMut(&mut Context, Timer)) {
+    let end = ctx.now() + time;
+    loop {
+        let next = ctx.next_timeout().filter(|at| *at <= end);
+        let mono = next.unwrap_or(end).max(ctx.now());
+        let passed_ms = (mono - ctx.now()).as_millis() as u64;
+        let wall_ms = ctx.wall_ms() + passed_ms;
+        ctx.advance(Now { mono, wall_ms });
+        while let Some(timer) = ctx.pop_due() {
+            fire(ctx, timer);
+        }
+        if next.is_none() {
+            return;
+        }
+    }
+}
+
+/// A request of the host.
+pub(super) fn request(text: &str) -> Request {
+    let message = jsonrpc::parse_one(text).expect(text);
+    let params = Params::peek(message.params);
+    let meta = Meta::peek(params.meta);
+    Request::new(&message, &params, &meta)
+}
+
+/// A call of a tool, its params given.
+pub(super) fn call(id: u64, params: &str) -> Request {
+    request(&format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{params}}}"
+    ))
+}
+
+/// The text of a tool's result, behind a mark if it is an error; any other answer as it is.
+pub(super) fn words(answer: &[u8]) -> String {
+    // Numbers pass that no reader of ours could hold.
+    let value: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let result = &value["result"];
+    match (result["content"][0]["text"].as_str(), &result["isError"]) {
+        (Some(text), Value::Bool(true)) => format!("error: {text}"),
+        (Some(text), Value::Bool(false)) => text.to_owned(),
+        _ => String::from_utf8_lossy(answer).into_owned(),
+    }
 }

@@ -278,8 +278,10 @@ impl Approvals {
         let Some(approval) = self.approvals.get_mut(&key) else {
             return;
         };
-        let identity = approval.facts.identity;
-        self.detached.remove(&identity);
+        // Another one of an equal request may be open without a host: it stays to be found.
+        if self.detached.get(&approval.facts.identity) == Some(&key) {
+            self.detached.remove(&approval.facts.identity);
+        }
         self.bytes += call.request().cost();
         let ticket = call.requester().ticket();
         if let Some(ticket) = ticket {
@@ -455,3 +457,6 @@ impl Approvals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

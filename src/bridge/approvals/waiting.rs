@@ -1,6 +1,6 @@
 //! Those who wait: they hear of progress, give up, come back, or are told that the time is over.
 
-use super::approval::State;
+use super::approval::{Approval, State};
 use super::{Approvals, Event, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::ids::{ApprovalKey, Ticket};
@@ -63,7 +63,9 @@ impl Approvals {
             self.cancel(ctx, older, "the same request was asked about again");
         }
         if self.detached.len() > ctx.limits().detached_max {
-            let oldest = self.detached.values().min().copied();
+            // Where many are left alone, the first is: no look at all of them.
+            let alone = |(_, approval): &(&ApprovalKey, &Approval)| approval.calls().is_empty();
+            let oldest = self.approvals.iter().find(alone).map(|(key, _)| *key);
             if let Some(oldest) = oldest {
                 self.cancel(
                     ctx,
