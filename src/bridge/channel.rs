@@ -342,3 +342,6 @@ impl Channels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
