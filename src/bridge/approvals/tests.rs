@@ -34,12 +34,15 @@ enum Step<'a> {
     End,
 }
 
+/// What the host asks for, under this ticket.
+type Ask = fn(u64) -> Call;
+
 /// The machine, its clock, and the requests of the story.
 struct Desk {
     ctx: Context,
     approvals: Approvals,
     /// What the host asks for: from its ticket on.
-    ask: fn(u64) -> Call,
+    ask: Ask,
     sent: Vec<Option<Call>>,
 }
 
@@ -69,7 +72,7 @@ fn guardian(ticket: u64) -> Call {
 }
 
 impl Desk {
-    fn new(settings: &[(&str, &str)], ask: fn(u64) -> Call) -> Self {
+    fn new(settings: &[(&str, &str)], ask: Ask) -> Self {
         Self {
             ctx: context(settings),
             approvals: Approvals::default(),
@@ -300,7 +303,7 @@ fn an_edit_changes_neither_the_target_nor_the_kind() {
     const NO_OBJECT: &str = r#"answer 1 {"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x/y: the approved parameters are no object, so nothing was sent","data":{"approval":"approved"}}}"#;
     const OTHER: &str =
         "answer 1 error: t: the approver's edit names another tool, so nothing was sent";
-    let table: [(fn(u64) -> Call, &str, &str); 6] = [
+    let table: [(Ask, &str, &str); 6] = [
         (same, r#"{"name":"u","arguments":{"x":1}}"#, OTHER),
         (same, r#"{"arguments":{"x":1}}"#, OTHER),
         (same, r#"{"name":"t","uri":"file:///x"}"#, OTHER),

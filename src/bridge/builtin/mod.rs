@@ -269,3 +269,6 @@ impl Builtins {
         self.say_heartbeat(Requester::Nobody, params);
     }
 }
+
+#[cfg(test)]
+mod tests;
