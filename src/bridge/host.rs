@@ -364,3 +364,6 @@ impl Host {
         self.events.push_back(Event::Request(ticket, request));
     }
 }
+
+#[cfg(test)]
+mod tests;
