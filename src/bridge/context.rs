@@ -53,6 +53,7 @@ pub(crate) struct Context {
     phase: Phase,
     held_bytes: usize,
     stdout_bytes: usize,
+    is_stdin_paused: bool,
 }
 
 impl Context {
@@ -70,6 +71,7 @@ impl Context {
             phase: Phase::Running,
             held_bytes: 0,
             stdout_bytes: 0,
+            is_stdin_paused: false,
         }
     }
 
@@ -298,6 +300,21 @@ impl Context {
     /// True once so much waits that the source which fills it is no longer read.
     pub(crate) fn is_full(&self) -> bool {
         self.held_bytes >= self.config.limits.held_max_bytes
+    }
+
+    /// True once so little waits that stdin is read again.
+    pub(crate) fn has_room(&self, held_bytes: usize) -> bool {
+        held_bytes <= self.config.limits.held_max_bytes * 3 / 4
+    }
+
+    /// stdin is not read, or read again.
+    pub(crate) fn note_stdin_paused(&mut self, is_paused: bool) {
+        self.is_stdin_paused = is_paused;
+    }
+
+    /// True while the host is not heard because too much waits: not even its cancels are.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.is_stdin_paused && !self.has_room(self.held_bytes)
     }
 
     /// True while stdout takes less than comes: then the network is not read.

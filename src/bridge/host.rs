@@ -212,9 +212,11 @@ impl Host {
         let full = limits.held_max_bytes;
         if !self.is_paused && (count >= most || others >= full) {
             self.is_paused = true;
+            ctx.note_stdin_paused(true);
             ctx.emit(Output::PauseStdin);
-        } else if self.is_paused && count <= most * 3 / 4 && others <= full * 3 / 4 {
+        } else if self.is_paused && count <= most * 3 / 4 && ctx.has_room(others) {
             self.is_paused = false;
+            ctx.note_stdin_paused(false);
             ctx.emit(Output::ResumeStdin);
         }
     }

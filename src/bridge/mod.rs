@@ -178,8 +178,8 @@ impl Bridge {
             + self.http.held_bytes()
             + self.extension.held_bytes();
         self.ctx.note_held(held, stdout);
-        self.http.settle(&mut self.ctx);
         self.host.settle(&mut self.ctx);
+        self.http.settle(&mut self.ctx);
     }
 
     /// The machine slept: nothing that was open before is.

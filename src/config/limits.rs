@@ -152,6 +152,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// While stdin is not read for want of memory, no large reply has made progress for so long: one
+    /// of them fails, so that the host is heard again. Half a minute.
+    pub fn stalled_max(&self) -> Duration {
+        self.stalled_after * 15
+    }
+
     /// The pause before an event stream is opened again whose server asked for this `retry`.
     pub fn reconnect_pause(&self, retry_ms: u64) -> Duration {
         Duration::from_millis(retry_ms).clamp(self.reconnect_min, self.reconnect_max)

@@ -89,7 +89,15 @@ impl Clerk {
             word,
         });
         let object = format!("{{\"approval_id\":\"{id}\",{state}}}");
-        (object, marks.into_iter().collect())
+        let mut marks: Vec<Mark> = marks.into_iter().collect();
+        let state: serde_json::Value = serde_json::from_str(&object).unwrap_or_default();
+        if let arguments @ serde_json::Value::Object(_) = &state["params"]["arguments"] {
+            marks.push(Mark::Edited {
+                approval: id.to_owned(),
+                arguments: arguments.to_string(),
+            });
+        }
+        (object, marks)
     }
 
     fn answer(&self, id: &str, part: &str, marks: Vec<Mark>, desk: &Desk<'_>) -> Script {
@@ -154,7 +162,8 @@ impl Clerk {
         let part = format!(
             "\"error\":{{\"code\":-32050,\"message\":\"srv: needs approval\",\"data\":{{\"approval_id\":\"{id}\"{needs}}}}}"
         );
-        self.answer(&message.id, &part, vec![Mark::Refused], desk)
+        let marks = vec![Mark::Refused, Mark::Gated(id)];
+        self.answer(&message.id, &part, marks, desk)
             .after(self.slow_us)
     }
 }

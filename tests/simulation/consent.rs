@@ -2,6 +2,7 @@
 //! once.
 
 use super::judge::Verdict;
+use super::subject::Subject;
 use super::workspace::HttpRequest;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,8 @@ pub(crate) struct Consent {
     /// The workspace promised to execute an approval once, so that repeats do no harm.
     pub(crate) at_most_once: bool,
     told: BTreeMap<String, Told>,
+    /// What each approval was asked for: its first request, byte for byte.
+    subjects: BTreeMap<String, Subject>,
     /// When background requests left, and their ids.
     background: VecDeque<(u64, String)>,
 }
@@ -33,8 +36,32 @@ impl Consent {
         told.words.push(word);
     }
 
+    /// The workspace asks for approval of this request.
+    pub(crate) fn gated(&mut self, approval: &str, subject: &Subject) {
+        let known = self.subjects.entry(approval.to_owned());
+        known.or_insert_with(|| subject.clone());
+    }
+
+    /// The person wrote other arguments: the consent is for these.
+    pub(crate) fn edited(&mut self, approval: &str, arguments: &str) {
+        if let Some(subject) = self.subjects.get_mut(approval) {
+            subject.edit(arguments);
+        }
+    }
+
     /// A request leaves under an approval.
-    pub(crate) fn leaves(&mut self, approval: &str, key: Option<u64>) -> Verdict {
+    pub(crate) fn leaves(
+        &mut self,
+        approval: &str,
+        key: Option<u64>,
+        subject: Option<&Subject>,
+    ) -> Verdict {
+        let given = self.subjects.get(approval);
+        if given.is_none() || given != subject {
+            return Err(format!(
+                "{approval} was given for {given:?}, not for {subject:?} (I11)"
+            ));
+        }
         let Some(told) = self.told.get_mut(approval) else {
             return Err(format!("{approval} was never approved"));
         };

@@ -4,10 +4,12 @@ use super::consent::{Consent, STATUS_ACCEPT};
 use super::message::{self, Kind, Message};
 use super::outages::may_be_local;
 use super::script::Mark;
+use super::subject::Subject;
 use super::workspace::{HttpRequest, Ledger};
+use aerostack_gateway::config::Limits;
 use aerostack_gateway::proto::transport::ConnId;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// `Err`: what is wrong.
 pub(crate) type Verdict = Result<(), String>;
@@ -38,6 +40,7 @@ pub(crate) struct Asked {
     id: String,
     method: String,
     nonce: Option<u64>,
+    bytes: usize,
     /// What it is about: the same for a call that is repeated.
     key: Option<u64>,
     modern: bool,
@@ -66,6 +69,13 @@ struct Flight {
     sent: bool,
     /// It left before `initialized` was accepted: an error need not be handed on.
     early: bool,
+    /// What it asks for.
+    subject: Option<Subject>,
+    /// When its exchange began, and how long it may take (I12).
+    began_us: u64,
+    within_us: Option<u64>,
+    /// Method and body: a redirect carries the exchange on.
+    text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +105,9 @@ enum Handshake {
 
 #[derive(Debug)]
 pub(crate) struct Judge {
-    line_max: usize,
+    limits: Limits,
+    /// Of the last input.
+    now_us: u64,
     partial: Vec<u8>,
     pub(crate) asked: Vec<Asked>,
     open: BTreeMap<String, usize>,
@@ -120,6 +132,14 @@ pub(crate) struct Judge {
     marks: Vec<Mark>,
     lines: Vec<String>,
     must_close: Vec<ConnId>,
+    /// Notifications and answers of the host that did not leave yet: when they were read, and bytes.
+    notices: VecDeque<(u64, usize)>,
+    /// Bytes of responses that are no whole message yet.
+    coming: BTreeMap<ConnId, usize>,
+    /// Exchanges that were redirected: when they began.
+    redirected: BTreeMap<String, u64>,
+    /// What the token file has held.
+    pub(crate) tokens: BTreeSet<String>,
     /// Every line on stdout.
     pub(crate) heard: Vec<String>,
     pub(crate) consent: Consent,
@@ -128,9 +148,10 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(line_max: usize) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            line_max,
+            limits: limits.clone(),
+            now_us: 0,
             partial: Vec::new(),
             asked: Vec::new(),
             open: BTreeMap::new(),
@@ -151,6 +172,10 @@ impl Judge {
             marks: Vec::new(),
             lines: Vec::new(),
             must_close: Vec::new(),
+            notices: VecDeque::new(),
+            coming: BTreeMap::new(),
+            redirected: BTreeMap::new(),
+            tokens: BTreeSet::from([TOKEN.to_owned()]),
             heard: Vec::new(),
             consent: Consent::default(),
             local: false,
@@ -160,7 +185,8 @@ impl Judge {
     // The host's side.
 
     /// The engine is about to read these bytes.
-    pub(crate) fn stdin(&mut self, bytes: &[u8]) {
+    pub(crate) fn stdin(&mut self, bytes: &[u8], now_us: u64) {
+        self.now_us = now_us;
         self.partial.extend_from_slice(bytes);
         while let Some(at) = self.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.partial.drain(..=at).collect();
@@ -175,7 +201,7 @@ impl Judge {
 
     fn host_line(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.len() > self.line_max {
+        if line.len() > self.limits.line_max_bytes {
             self.oversize_expected += 1;
             return;
         }
@@ -204,7 +230,7 @@ impl Judge {
             return;
         };
         match (message.kind, message.method.as_str()) {
-            (Kind::Request, _) => self.host_request(message, batch),
+            (Kind::Request, _) => self.host_request(message, batch, text.len()),
             (Kind::Notification, "notifications/cancelled") => {
                 if let Some(id) = message::request_id(text) {
                     self.host_cancel(&id);
@@ -215,11 +241,13 @@ impl Judge {
                 Handshake::Opened => self.handshake = Handshake::Confirming,
                 Handshake::Free | Handshake::Confirming => {}
             },
-            _ => {}
+            (Kind::Notification | Kind::Response, _) => {
+                self.notices.push_back((self.now_us, text.len()));
+            }
         }
     }
 
-    fn host_request(&mut self, message: Message, batch: Option<usize>) {
+    fn host_request(&mut self, message: Message, batch: Option<usize>, bytes: usize) {
         if self.open.contains_key(&message.id) {
             *self.duplicates.entry(message.id).or_default() += 1;
             return;
@@ -238,6 +266,7 @@ impl Judge {
         self.open.insert(message.id.clone(), self.asked.len());
         self.asked.push(Asked {
             nonce: message.nonce(),
+            bytes,
             key: message.key(),
             modern,
             safe: message.is_safe(),

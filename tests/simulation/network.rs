@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What a byte of the host can cost: the answer to a line that is no message.
+const ANSWER_BYTES: usize = 100;
+
 impl World {
     pub(super) fn connect(&mut self, conn: ConnId) {
         self.note("  connect", |out| {
@@ -73,6 +76,7 @@ impl World {
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Conn> {
         let entry = self.conns.remove(&conn)?;
         self.workspace.gone(conn);
+        self.socket_out.remove(&conn);
         let heard = (entry.sent && !entry.stale).then_some(entry.epoch);
         self.gone.insert(conn, heard);
         Some(entry)
@@ -111,7 +115,10 @@ impl World {
             let (low, high) = self.weather.latency_us;
             let us = self.random.between(low, high);
             let at = self.after_earlier(conn, us);
-            self.plan(10, Event::FramesSent(conn));
+            *self.socket_out.entry(conn).or_default() += bytes.len();
+            if !self.weather.sockets_stuck {
+                self.plan(10, Event::FramesSent(conn));
+            }
             return self.plan(at, Event::Frames(conn, bytes.to_vec()));
         }
         let request = match HttpRequest::parse(bytes) {
@@ -315,6 +322,7 @@ impl World {
                 for mark in piece.marks {
                     self.judge.mark(conn, mark);
                 }
+                self.judge.received(conn, piece.bytes.len());
                 self.give(Input::Received(conn, &piece.bytes));
                 if done {
                     self.plan_idle_close(conn);
@@ -371,6 +379,27 @@ impl World {
                 held.append(&mut entry.held);
                 entry.held = held;
             }
+        }
+    }
+
+    /// What went in and did not come out waits in the engine, or where the engine counts it: never
+    /// more than the budget, one message beyond it, and what one input may bring (I5).
+    pub(super) fn check_held(&mut self) {
+        let limits = &self.limits;
+        let one = limits.line_max_bytes.max(limits.message_max_bytes);
+        let small = limits.small_reply_bytes
+            * (limits.connections_max + limits.connections_reserve + limits.streams_max);
+        let most = limits.held_max_bytes + one + small + self.stdin_chunk;
+        let sockets: usize = self.socket_out.values().sum();
+        let held = self.judge.held() + sockets;
+        if held > most {
+            self.fail(&format!("{held} bytes wait, {most} may (I5)"));
+        }
+        // A line of one byte is answered with an error that explains it.
+        let input = self.stdin_chunk.max(limits.line_max_bytes);
+        let (queued, most) = (self.stdout_queued, most + ANSWER_BYTES * input);
+        if queued > most {
+            self.fail(&format!("{queued} bytes wait for stdout, {most} may (I5)"));
         }
     }
 

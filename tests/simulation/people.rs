@@ -88,7 +88,7 @@ impl Gates {
             "{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{{\"code\":-32050,\"message\":\"srv: needs approval\",\"data\":{{{data}}}}}}}",
             message.id
         );
-        self.reply(&body, vec![Mark::Refused], desk)
+        self.reply(&body, vec![Mark::Refused, Mark::Gated(id.to_owned())], desk)
     }
 
     pub(super) fn decide(&mut self, id: &str, desk: &mut Desk<'_>) {
@@ -173,10 +173,19 @@ impl Gates {
         }
         let key = approval.key;
         let mut more = String::new();
+        let mut marks = Vec::new();
         match (approval.word, approval.fate) {
             ("approved", Fate::Edited | Fate::Forged) => {
                 let tool = match approval.fate {
-                    Fate::Edited => "tool",
+                    Fate::Edited => {
+                        if approval.method == "tools/call" {
+                            marks.push(Mark::Edited {
+                                approval: id.to_owned(),
+                                arguments: "{\"edited\":true}".to_owned(),
+                            });
+                        }
+                        "tool"
+                    }
                     _ => "another_tool",
                 };
                 more = format!(
@@ -195,15 +204,15 @@ impl Gates {
             }
             _ => {}
         }
-        let mark = Mark::Decided {
+        marks.push(Mark::Decided {
             approval: id.to_owned(),
             key,
             word: approval.word,
-        };
+        });
         let word = approval.word;
         (
             format!("{{\"{name}\":\"{id}\",\"status\":\"{word}\"{more}}}"),
-            vec![mark],
+            marks,
         )
     }
 

@@ -352,5 +352,5 @@ fn a_resumption_that_fails_does_not_deny_the_execution() {
     over(world);
 }
 
-#[path = "scenarios_more.rs"]
-mod more;
+#[path = "lifetime.rs"]
+mod lifetime;

@@ -24,6 +24,10 @@ pub(crate) enum Mark {
     Done(u16),
     /// The connection is a WebSocket from here on.
     Upgraded,
+    /// The request needs this approval (-32050).
+    Gated(String),
+    /// The person approves with these arguments.
+    Edited { approval: String, arguments: String },
     /// The workspace's word about an approval, and what the approved request was about.
     Decided {
         approval: String,
@@ -321,6 +325,15 @@ impl Script {
     pub(crate) fn garbled(mut self) -> Self {
         self.bytes = b"\x15\x03\x01 this is no HTTP\r\n\r\n".to_vec();
         self.marks.clear();
+        self
+    }
+}
+
+impl Script {
+    /// Nothing of it has to reach the host.
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.marks
+            .retain(|(_, mark)| !matches!(mark, Mark::Answer(_)));
         self
     }
 }

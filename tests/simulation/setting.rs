@@ -20,6 +20,8 @@ pub(crate) struct Weather {
     pub(crate) stdout_rate: Option<u64>,
     /// The host does not read at all.
     pub(crate) stdout_stuck: bool,
+    /// No WebSocket's peer takes what it is sent.
+    pub(crate) sockets_stuck: bool,
 }
 
 impl Weather {
@@ -33,6 +35,7 @@ impl Weather {
             idle_us: None,
             stdout_rate: None,
             stdout_stuck: false,
+            sockets_stuck: false,
         }
     }
 }

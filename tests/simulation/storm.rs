@@ -67,6 +67,7 @@ pub(crate) fn weather(random: &mut Random) -> Weather {
         idle_us: None,
         stdout_rate: None,
         stdout_stuck: false,
+        sockets_stuck: false,
     };
     if random.chance(60) {
         weather.idle_us = Some((1_000, *random.pick(&[30_000, 5_000_000])));

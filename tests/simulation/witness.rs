@@ -14,14 +14,16 @@ impl Judge {
         if let Some(flight) = self.flights.get(&conn) {
             return Err(format!("{conn:?} is busy with {flight:?}"));
         }
+        self.check_token(request)?;
         check_http(request)?;
         let asked = self.find(request);
         let what = self.what(request, asked);
         self.consent.count(request, now_us)?;
+        let subject = Subject::of(&request.body);
         let approval = request.approval().map(str::to_owned);
         if let Some(approval) = &approval {
             let key = request.message.as_ref().and_then(Message::key);
-            self.consent.leaves(approval, key)?;
+            self.consent.leaves(approval, key, subject.as_ref())?;
         }
         if !self.local {
             self.check_session(request, what, ledger)?;
@@ -43,7 +45,13 @@ impl Judge {
                 return Err(format!("{} is sent after it was cancelled", asked.id));
             }
         }
+        self.leaves(request);
+        let text = format!("{} {}", request.method, request.body);
         let flight = Flight {
+            subject,
+            began_us: self.redirected.remove(&text).unwrap_or(now_us),
+            within_us: self.within_us(request, what, asked),
+            text,
             asked,
             approval,
             what,
@@ -217,6 +225,16 @@ impl Judge {
                     }
                 }
             }
+            Mark::Gated(approval) => {
+                let flight = self.flights.get(&conn);
+                if let Some(subject) = flight.and_then(|flight| flight.subject.as_ref()) {
+                    self.consent.gated(approval, subject);
+                }
+            }
+            Mark::Edited {
+                approval,
+                arguments,
+            } => self.consent.edited(approval, arguments),
             Mark::Decided {
                 approval,
                 key,
@@ -241,7 +259,12 @@ impl Judge {
             Mark::Head(_) => {}
             Mark::Done(status) => self.outcome(conn, Some(*status)),
             Mark::Answer(_) if self.flights.get(&conn).is_some_and(|flight| flight.early) => return,
-            Mark::Message(_) | Mark::Answer(_) | Mark::Upgraded => {}
+            Mark::Upgraded => {
+                if let Some(flight) = self.flights.get_mut(&conn) {
+                    flight.within_us = None;
+                }
+            }
+            Mark::Message(_) | Mark::Answer(_) => {}
         }
         self.marks.push(mark);
     }
@@ -271,10 +294,14 @@ impl Judge {
     }
 
     /// The exchange on this connection is over: with a status, or the connection is gone.
-    pub(super) fn outcome(&mut self, conn: ConnId, _status: Option<u16>) {
+    pub(super) fn outcome(&mut self, conn: ConnId, status: Option<u16>) {
+        self.coming.remove(&conn);
         let Some(flight) = self.flights.remove(&conn) else {
             return;
         };
+        if matches!(status, Some(307 | 308)) {
+            self.redirected.insert(flight.text, flight.began_us);
+        }
         match flight.what {
             What::Initialized if self.handshake == Handshake::Confirming => {
                 self.handshake = Handshake::Free;
@@ -319,7 +346,8 @@ impl Judge {
     }
 
     /// All outputs of one input have come: what had to be among them?
-    pub(crate) fn end_of_turn(&mut self) -> Verdict {
+    pub(crate) fn end_of_turn(&mut self, now_us: u64) -> Verdict {
+        self.check_deadlines(now_us)?;
         for conn in std::mem::take(&mut self.must_close) {
             if self.flights.contains_key(&conn) {
                 return Err(format!("{conn:?} of a cancelled modern request stays open"));
@@ -345,6 +373,8 @@ impl Judge {
                     }
                 }
                 Mark::Refused
+                | Mark::Gated(_)
+                | Mark::Edited { .. }
                 | Mark::InitializeResult { .. }
                 | Mark::Head(_)
                 | Mark::Done(_)
@@ -430,10 +460,6 @@ impl Judge {
 
 /// What every request to the workspace looks like.
 fn check_http(request: &HttpRequest) -> Verdict {
-    let bearer = format!("Bearer {TOKEN}");
-    if request.header("authorization") != Some(bearer.as_str()) {
-        return Err("no bearer token".to_owned());
-    }
     let elsewhere =
         |(name, value): &(String, String)| name != "authorization" && value.contains(TOKEN);
     if request.headers.iter().any(elsewhere)
@@ -500,3 +526,6 @@ fn check_era(request: &HttpRequest, message: &Message) -> Verdict {
         false => Err(format!("wrong modern headers: {:?}", request.headers)),
     }
 }
+
+#[path = "burden.rs"]
+mod burden;

@@ -103,8 +103,12 @@ pub(crate) struct World {
     pub(crate) random: Random,
     stdin_paused: bool,
     stdin_over: bool,
+    /// The longest piece that stdin brought.
+    stdin_chunk: usize,
     stdin_held: VecDeque<Event>,
     stdout_queued: usize,
+    /// Bytes for WebSockets whose peer has not taken them.
+    socket_out: BTreeMap<ConnId, usize>,
     pub(crate) token_file: Result<String, String>,
     token_wanted: bool,
     timeouts: (u64, u32),
@@ -149,14 +153,16 @@ impl World {
             weather: Weather::fair(),
             workspace,
             host,
-            judge: Judge::new(limits.line_max_bytes),
+            judge: Judge::new(&limits),
             limits,
             ledger: Ledger::default(),
             random: Random::new(seed),
             stdin_paused: false,
             stdin_over: false,
+            stdin_chunk: 0,
             stdin_held: VecDeque::new(),
             stdout_queued: 0,
+            socket_out: BTreeMap::new(),
             token_file: Ok(TOKEN.to_owned()),
             token_wanted: false,
             timeouts: (0, 0),
@@ -242,7 +248,8 @@ impl World {
                         String::from_utf8_lossy(&bytes[..bytes.len().min(400)])
                     );
                 });
-                self.judge.stdin(&bytes);
+                self.stdin_chunk = self.stdin_chunk.max(bytes.len());
+                self.judge.stdin(&bytes, self.now_us);
                 self.give(Input::Stdin(&bytes));
             }
             Event::StdinClosed => {
@@ -277,6 +284,7 @@ impl World {
                 workspace.wake(number, desk);
             }),
             Event::FramesSent(conn) => {
+                self.socket_out.remove(&conn);
                 if self.conns.get(&conn).is_some_and(|entry| entry.open) {
                     self.give(Input::Sent(conn));
                 }
@@ -302,9 +310,10 @@ impl World {
             self.bridge.handle_input(Input::TokenRead(text), now);
             self.drain();
         }
-        let verdict = self.judge.end_of_turn();
+        let verdict = self.judge.end_of_turn(self.now_us);
         self.must(verdict);
         self.check_connections();
+        self.check_held();
     }
 
     fn drain(&mut self) {

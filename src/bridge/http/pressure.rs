@@ -3,7 +3,8 @@
 //! While stdout takes less than comes, nothing is read. While the budget is used up, small
 //! responses are read all the same, so that a large one which has stopped holds up nobody; of the
 //! large ones one goes on at a time, and has room for a whole message. A large one that has stopped
-//! loses its turn, and in the end its place.
+//! loses its turn, and in the end its place: where no room is left for any, and where the host is not
+//! heard for want of room.
 
 use super::{ExchangeId, Http, Timer};
 use crate::bridge::Output;
@@ -11,6 +12,7 @@ use crate::bridge::context::Context;
 use crate::failure::Failure;
 use crate::proto::transport::ConnId;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Pressure {
     paused: bool,
     /// The large response whose turn it is, and what it had when that was looked at.
     turn: Option<(ExchangeId, usize)>,
+    /// How long no turn has brought anything.
+    idle: Duration,
 }
 
 impl Pressure {
@@ -59,6 +63,9 @@ impl Http {
     pub(super) fn balance(&mut self, ctx: &mut Context) {
         if let Some(conn) = self.pressure.touched.take() {
             self.hold_back(ctx, conn);
+        }
+        if ctx.is_deaf() && self.pressure.total > 0 && !ctx.runs(Timer::Stalled) {
+            ctx.set(Timer::Stalled, ctx.limits().stalled_after);
         }
         if !self.pressure.paused {
             return;
@@ -114,7 +121,9 @@ impl Http {
     /// A large response whose turn it is but that has stopped makes way for the next; where there is
     /// no room for any, the largest that has stopped fails.
     pub(super) fn look_for_stalled(&mut self, ctx: &mut Context) {
-        if !ctx.is_full() || self.pressure.pending.is_empty() {
+        let deaf = ctx.is_deaf();
+        if !(ctx.is_full() || deaf) || self.pressure.pending.is_empty() {
+            self.pressure.idle = Duration::ZERO;
             return;
         }
         ctx.set(Timer::Stalled, ctx.limits().stalled_after);
@@ -126,11 +135,15 @@ impl Http {
         match self.pressure.turn {
             Some((id, before)) if self.pressure.of(id) > before => {
                 self.pressure.turn = Some((id, self.pressure.of(id)));
+                self.pressure.idle = Duration::ZERO;
                 return;
             }
             _ => {}
         }
-        if is_exhausted(ctx) {
+        self.pressure.idle += ctx.limits().stalled_after;
+        let waited = deaf && self.pressure.idle >= ctx.limits().stalled_max();
+        if is_exhausted(ctx) || waited {
+            self.pressure.idle = Duration::ZERO;
             let large = self.pressure.pending.iter().filter(is_large);
             if let Some(id) = large.max_by_key(|(_, bytes)| **bytes).map(|(id, _)| *id) {
                 self.break_off(ctx, id, Failure::NoMemory(self.pressure.of(id)));

@@ -1,4 +1,4 @@
-//! More of them.
+//! From the handshake to the end: cancels, batches, event streams, back-pressure, shutdown.
 
 use super::*;
 
