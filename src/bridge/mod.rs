@@ -172,12 +172,10 @@ impl Bridge {
             return;
         }
         let stdout = self.host.stdout_bytes();
-        let held = stdout
-            + self.host.held_bytes()
-            + self.mcp.held_bytes()
-            + self.http.held_bytes()
-            + self.extension.held_bytes();
-        self.ctx.note_held(held, stdout);
+        let (waiting, replies) = (self.http.waiting_bytes(), self.http.reply_bytes());
+        let from_host = stdout + self.host.held_bytes() + self.mcp.held_bytes() + waiting;
+        let held = from_host + self.extension.held_bytes() + replies;
+        self.ctx.note_held(held, from_host, stdout);
         self.host.settle(&mut self.ctx);
         self.http.settle(&mut self.ctx);
     }

@@ -389,9 +389,14 @@ impl Http {
         self.server_clock_s
     }
 
-    /// Bytes that wait: requests for a connection, responses for their end.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.waiting_bytes + self.pressure.pending_bytes()
+    /// Bytes of requests that wait for a connection.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Bytes of responses that are not complete.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        self.pressure.pending_bytes()
     }
 
     /// The next thing that happened.

@@ -60,7 +60,7 @@ impl fmt::Display for HttpError {
                 ("unsupported transfer-encoding: ", coding.as_str())
             }
             HttpError::Encoded(coding) => (
-                "the body is compressed, which was not asked for: ",
+                "the body is compressed, which was not asked for (Content-Encoding): ",
                 coding.as_str(),
             ),
             HttpError::BadChunk(what) => ("malformed chunked body: ", *what),
