@@ -362,7 +362,7 @@ fn stdin_waits_while_the_budget_is_used_up() {
         (75, Some("ResumeStdin")),
         (0, None),
     ] {
-        desk.ctx.note_held(held, 0);
+        desk.ctx.note_held(held, held, 0);
         assert_eq!(
             desk.settle(),
             expected.map(str::to_owned).into_iter().collect::<Vec<_>>(),
@@ -371,7 +371,8 @@ fn stdin_waits_while_the_budget_is_used_up() {
     }
     // A line that is longer than the budget is still read to its end.
     desk.feed(&[b' '; 500]);
-    desk.ctx.note_held(desk.host.held_bytes(), 0);
+    let own = desk.host.held_bytes();
+    desk.ctx.note_held(own, own, 0);
     assert!(desk.host.held_bytes() >= 500);
     assert_eq!(desk.settle(), [""; 0]);
 }

@@ -123,7 +123,8 @@ impl Client {
     fn outcome(&mut self) -> String {
         let told = self.events();
         let (held, stdout) = self.held;
-        self.ctx.note_held(held + self.http.held_bytes(), stdout);
+        let own = self.http.waiting_bytes() + self.http.reply_bytes();
+        self.ctx.note_held(held + own, held, stdout);
         self.http.settle(&mut self.ctx);
         let mut asked = String::new();
         while let Some(output) = self.ctx.pop_output() {

@@ -45,7 +45,11 @@ fn every_exchange_ends_once_wherever_its_deadline_meets_it() {
         if !upgrade {
             let late = client.closed(1, true);
             assert!(!late.contains('#'), "{place}: {late}");
-            assert_eq!(client.http.held_bytes(), 0, "{place}");
+            assert_eq!(
+                client.http.waiting_bytes() + client.http.reply_bytes(),
+                0,
+                "{place}"
+            );
         }
     }
 }

@@ -45,7 +45,7 @@ fn what_has_not_left_never_does() {
     client.dials = Dials::Hang;
     client.ask(2, "tools/call");
     assert_eq!(client.cancel(2), (Withdrawn::Gone, String::new()));
-    assert_eq!(client.http.held_bytes(), 0);
+    assert_eq!(client.http.waiting_bytes() + client.http.reply_bytes(), 0);
     for refusal in [status(503, "", ""), status(429, "Retry-After: 1\r\n", "")] {
         let mut client = Client::ready();
         client.ask(2, "tools/list");
