@@ -52,7 +52,7 @@ pub(crate) struct Context {
     own_ids: u64,
     phase: Phase,
     held_bytes: usize,
-    from_host_bytes: usize,
+    bytes_from_host: usize,
     stdout_bytes: usize,
     is_stdin_paused: bool,
 }
@@ -71,7 +71,7 @@ impl Context {
             out: VecDeque::new(),
             phase: Phase::Running,
             held_bytes: 0,
-            from_host_bytes: 0,
+            bytes_from_host: 0,
             stdout_bytes: 0,
             is_stdin_paused: false,
         }
@@ -292,13 +292,13 @@ impl Context {
     /// What the machines hold, of that what the host has said or has to read, and of that what waits
     /// for stdout; counted once for each input.
     pub(crate) fn note_held(&mut self, held: usize, from_host: usize, stdout: usize) {
-        (self.held_bytes, self.from_host_bytes, self.stdout_bytes) = (held, from_host, stdout);
+        (self.held_bytes, self.bytes_from_host, self.stdout_bytes) = (held, from_host, stdout);
     }
 
     /// What the host has said or has to read, bytes: while this alone uses the budget up, stdin is not
     /// read. What the network sends does not hold up the host.
-    pub(crate) fn from_host_bytes(&self) -> usize {
-        self.from_host_bytes
+    pub(crate) fn bytes_from_host(&self) -> usize {
+        self.bytes_from_host
     }
 
     /// Everything that waits anywhere in the engine, bytes.

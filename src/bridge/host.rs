@@ -208,7 +208,7 @@ impl Host {
         let limits = ctx.limits();
         let (count, most) = (self.open.len(), limits.requests_max);
         let own = self.lines.buffered();
-        let others = ctx.from_host_bytes().saturating_sub(own);
+        let others = ctx.bytes_from_host().saturating_sub(own);
         let full = limits.held_max_bytes;
         if !self.is_paused && (count >= most || others >= full) {
             self.is_paused = true;
