@@ -1,7 +1,7 @@
 //! The pure engine: one deterministic value that is fed inputs and drained of outputs.
 //!
 //! It is a tree of machines. Each owns its state, is driven by commands and `handle_*`, and speaks
-//! through `poll_event`; it borrows a [`Context`] and knows no sibling. This file alone knows them
+//! through `poll_event`; it borrows a `Context` and knows no sibling. This file alone knows them
 //! all: it carries inputs to machines, and events between them. It decides nothing.
 //!
 //! ```text

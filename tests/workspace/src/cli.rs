@@ -68,20 +68,20 @@ pub struct Args {
         help_heading = "Memory and tokens"
     )]
     pub token: Option<String>,
-    /// Add a token with a role, or change its role: owner, agent, reviewer or viewer [repeatable]
+    /// Add a token with a role, or change its role: owner, agent, reviewer or viewer (repeatable)
     #[arg(long, value_name = "NAME=ROLE", help_heading = "Memory and tokens")]
     pub add_token: Vec<String>,
 
-    /// Put a Streamable HTTP MCP server behind this workspace: its tools appear as NAME__tool [repeatable]
+    /// Put a Streamable HTTP MCP server behind this workspace: its tools appear as NAME__tool (repeatable)
     #[arg(long, value_name = "NAME=URL", help_heading = "Tools")]
     pub upstream: Vec<String>,
-    /// The same with a program that speaks MCP over stdio [repeatable]
+    /// The same with a program that speaks MCP over stdio (repeatable)
     #[arg(long, value_name = "NAME='COMMAND …'", help_heading = "Tools")]
     pub upstream_stdio: Vec<String>,
     /// Without the demo tools
     #[arg(long, help_heading = "Tools")]
     pub no_demo: bool,
-    /// Ask before tools that match a glob ('github__*'), or before a method ('resources/read') [repeatable]
+    /// Ask before tools that match a glob ('github__*'), or before a method ('resources/read') (repeatable)
     ///
     /// Replaces the default, which is github__delete_repo and files__delete of the demo.
     #[arg(long, value_name = "GLOB", help_heading = "Tools")]
