@@ -19,6 +19,9 @@ use std::rc::Rc;
 
 const PROGRESS: &str = "notifications/progress";
 
+/// What a line that waits for stdout costs beside its bytes: its place in the queue, its allocation.
+const LINE_COST_BYTES: usize = 48;
+
 /// What the host wants.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -52,7 +55,7 @@ pub(crate) struct Host {
     by_token: BTreeMap<Box<str>, Ticket>,
     batches: Batches,
     events: VecDeque<Event>,
-    /// Bytes given to stdout since it was last drained.
+    /// Bytes given to stdout since it was last drained, as memory holds them.
     stdout_bytes: usize,
     is_paused: bool,
 }
@@ -121,7 +124,7 @@ impl Host {
     /// A message of the workspace or of the gateway for the host.
     pub(crate) fn tell(&mut self, ctx: &mut Context, mut message: Vec<u8>) {
         jsonrpc::end_line(&mut message);
-        self.stdout_bytes += message.len();
+        self.stdout_bytes += message.capacity() + LINE_COST_BYTES;
         ctx.emit(Output::Stdout(message));
     }
 
