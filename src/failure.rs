@@ -190,7 +190,7 @@ impl Failure {
         }
         let retry_after_s = match self {
             Failure::Status(refusal) => refusal.retry_after_s,
-            other => other.http_status().and(None),
+            _ => None,
         };
         let data = Data {
             http_status: self.http_status(),

@@ -423,8 +423,8 @@ impl Bridge {
 
     /// The drain ends early when nothing is in flight, the farewell when everything has been said.
     fn end_if_done(&mut self) {
-        let quiet = self.host.open_requests() == 0 && self.mcp.is_quiet();
-        if quiet && matches!(self.ctx.phase(), Phase::Draining(_)) {
+        let drains = matches!(self.ctx.phase(), Phase::Draining(_));
+        if drains && self.host.open_requests() == 0 && self.mcp.is_quiet() {
             self.farewell();
         }
         let said =

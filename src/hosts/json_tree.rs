@@ -77,11 +77,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn fail<T>(&self, what: &'static str) -> Result<T, EditError> {
-        let before = &self.text[..self.at];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
-        Err(EditError::Malformed(line, column, what))
+        Err(EditError::malformed(self.text, self.at, what))
     }
 
     fn rest(&self) -> &'a str {

@@ -141,6 +141,17 @@ enum EditError {
     Unsafe(usize, &'static str),
 }
 
+impl EditError {
+    /// What was expected at this byte of the text.
+    fn malformed(text: &str, at: usize, what: &'static str) -> Self {
+        let before = &text[..at];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        let column = before[line_start..].chars().count() + 1;
+        Self::Malformed(line, column, what)
+    }
+}
+
 impl std::fmt::Display for EditError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
