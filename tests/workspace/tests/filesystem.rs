@@ -178,12 +178,15 @@ fn a_workspace_that_is_killed_in_mid_approval_loses_nothing() {
         json!({ "path": place.path("kept.txt"), "content": "once" }),
     );
     let id = pending(&workspace)["approval_id"].clone();
+    // The gateway has been told of it: the approval's WebSocket is open, and the chat's.
+    workspace.read("/websockets?min=2");
     drop(workspace); // SIGKILL
 
     let workspace = place.start();
     assert_eq!(pending(&workspace)["approval_id"], id);
     decide(&workspace, "approve", "");
     let answer = host.answer(call);
+    assert!(answer["result"].is_object(), "{answer}");
     assert!(answer["result"]["isError"] != true, "{answer}");
     assert_eq!(place.read("kept.txt").as_deref(), Some("once"));
     let executions = workspace.read("/executions");
