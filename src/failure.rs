@@ -178,6 +178,14 @@ impl Failure {
         }
     }
 
+    /// How long the server asks to be left alone, seconds, where it said so.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Failure::Status(refusal) => refusal.retry_after_s,
+            _ => None,
+        }
+    }
+
     /// The `data` member of the error, raw JSON. `before`: what an earlier attempt may have done.
     pub fn data(&self, before: Executed) -> String {
         #[derive(Serialize)]
@@ -188,13 +196,9 @@ impl Failure {
             retry_after_s: Option<u64>,
             executed: Executed,
         }
-        let retry_after_s = match self {
-            Failure::Status(refusal) => refusal.retry_after_s,
-            _ => None,
-        };
         let data = Data {
             http_status: self.http_status(),
-            retry_after_s,
+            retry_after_s: self.retry_after_s(),
             executed: self.executed().max(before),
         };
         serde_json::to_string(&data).expect("numbers and words are JSON")

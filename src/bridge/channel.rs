@@ -217,16 +217,10 @@ impl Channels {
         };
         let mut headers = HeaderLines::default();
         headers.add("Accept", "application/json");
+        let kind = (Priority::Control, Repeat::Harmless);
         let request = http::Request {
-            owner: Owner::Channel,
-            method: Method::Get,
             target: Some(url),
-            headers: headers.into_bytes(),
-            body: None,
-            priority: Priority::Control,
-            repeat: Repeat::Harmless,
-            upgrade: false,
-            tell_head: false,
+            ..http::Request::new(Owner::Channel, Method::Get, headers, kind)
         };
         let deadline = Deadline::Within(ctx.limits().control_timeout);
         let exchange = http.send(ctx, request, deadline);

@@ -316,6 +316,11 @@ impl Context {
         held_bytes <= self.config.limits.held_max_bytes * 3 / 4
     }
 
+    /// True while stdin is not read.
+    pub(crate) fn is_stdin_paused(&self) -> bool {
+        self.is_stdin_paused
+    }
+
     /// stdin is not read, or read again.
     pub(crate) fn note_stdin_paused(&mut self, is_paused: bool) {
         self.is_stdin_paused = is_paused;

@@ -57,7 +57,6 @@ pub(crate) struct Host {
     events: VecDeque<Event>,
     /// Bytes given to stdout since it was last drained, as memory holds them.
     stdout_bytes: usize,
-    is_paused: bool,
 }
 
 impl Host {
@@ -71,7 +70,6 @@ impl Host {
             batches: Batches::default(),
             events: VecDeque::new(),
             stdout_bytes: 0,
-            is_paused: false,
         }
     }
 
@@ -213,12 +211,11 @@ impl Host {
         let own = self.lines.buffered();
         let others = ctx.bytes_from_host().saturating_sub(own);
         let full = limits.held_max_bytes;
-        if !self.is_paused && (count >= most || others >= full) {
-            self.is_paused = true;
+        let is_paused = ctx.is_stdin_paused();
+        if !is_paused && (count >= most || others >= full) {
             ctx.note_stdin_paused(true);
             ctx.emit(Output::PauseStdin);
-        } else if self.is_paused && count <= most * 3 / 4 && ctx.has_room(others) {
-            self.is_paused = false;
+        } else if is_paused && count <= most * 3 / 4 && ctx.has_room(others) {
             ctx.note_stdin_paused(false);
             ctx.emit(Output::ResumeStdin);
         }

@@ -440,7 +440,6 @@ impl Bridge {
             return;
         }
         let counts = self.counts();
-        self.http.end();
         self.end_requests();
         let (ctx, http) = (&mut self.ctx, &mut self.http);
         self.extension.say_offline(ctx, http, counts);

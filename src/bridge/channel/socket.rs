@@ -39,16 +39,11 @@ impl Channels {
         ws::write_upgrade(&mut headers, &key);
         // Messages for one bridge find it by this.
         headers.add("X-Aerostack-Bridge-Id", ctx.peers().bridge_id());
+        let kind = (Priority::Stream, Repeat::Harmless);
         let request = http::Request {
-            owner: Owner::Channel,
-            method: Method::Get,
             target: Some(channel.url.clone()),
-            headers: headers.into_bytes(),
-            body: None,
-            priority: Priority::Stream,
-            repeat: Repeat::Harmless,
             upgrade: true,
-            tell_head: false,
+            ..http::Request::new(Owner::Channel, Method::Get, headers, kind)
         };
         let deadline = Deadline::Within(ctx.limits().upgrade_timeout);
         let exchange = http.send(ctx, request, deadline);

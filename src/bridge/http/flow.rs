@@ -250,7 +250,7 @@ impl Http {
         let exchange = self.exchanges.get(&id);
         let target = exchange.and_then(|exchange| exchange.request.target.as_ref());
         let foreign = target.is_some_and(|target| !target.same_origin(&self.own));
-        if !reusable || foreign || self.ending {
+        if !reusable || foreign || ctx.phase().is_farewell() {
             return self.close(ctx, conn);
         }
         let head = exchange.and_then(Exchange::head);
@@ -305,7 +305,7 @@ impl Http {
             return false;
         };
         let harmless = exchange.request.repeat != Repeat::Never;
-        let wanted = !exchange.given_up && !self.ending;
+        let wanted = !exchange.given_up && !ctx.phase().is_farewell();
         if !used || exchange.replayed || (close.sent && !harmless) || !wanted {
             return false;
         }

@@ -22,22 +22,22 @@ mod exchange;
 mod flow;
 mod pool;
 mod pressure;
+mod request;
 
 use super::Output;
 use super::context::{self, Context};
 use crate::config::{Config, Token};
 use crate::failure::Failure;
 use crate::proto::endpoint::Endpoint;
-use crate::proto::http::request::Method;
 use crate::proto::http::response::ResponseHead;
 use crate::proto::transport::ConnId;
 use credentials::Credentials;
 use exchange::{Exchange, Stage};
 use pool::Pool;
 use pressure::Pressure;
+pub(crate) use request::{Deadline, Priority, Repeat, Request, Why};
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Names one exchange for the life of the process. A later one has a larger number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,71 +50,6 @@ pub(crate) enum Owner {
     Mcp,
     /// The channels.
     Channel,
-}
-
-/// How an exchange gets its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priority {
-    /// Waits when the ceiling is reached.
-    Call,
-    /// Never behind calls.
-    Control,
-    /// Long-lived: event streams, subscriptions, WebSockets. Not counted.
-    Stream,
-}
-
-/// Whether a request may reach the server twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// It does no harm: on a stale connection it is sent again.
-    Harmless,
-    /// It does no harm either, but it should not be needed: only on a connection that the server
-    /// certainly still reads.
-    Unwanted,
-    /// Never: only on a connection that the server certainly still reads, and again only if nothing
-    /// of it was handed to the socket.
-    Never,
-}
-
-/// How long an exchange may take, redirects and replays included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Deadline {
-    /// From now until its end (or its upgrade).
-    Within(Duration),
-    /// It has none, for this reason.
-    None(Why),
-}
-
-/// Why an exchange has no deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// A request of the host: the host owns its time, and cancels it.
-    HostDecides,
-    /// A stream that lasts as long as the session or the subscription.
-    LongLived,
-}
-
-/// A request on its way out.
-#[derive(Debug)]
-pub(crate) struct Request {
-    /// Who hears of it.
-    pub(crate) owner: Owner,
-    /// GET, POST or DELETE.
-    pub(crate) method: Method,
-    /// Where it goes, if not to the client's own URL.
-    pub(crate) target: Option<Endpoint>,
-    /// Header lines, each with its CRLF, beside those that every request carries.
-    pub(crate) headers: Vec<u8>,
-    /// The body of a POST.
-    pub(crate) body: Option<Rc<str>>,
-    /// How it gets its connection.
-    pub(crate) priority: Priority,
-    /// Whether it may reach the server twice.
-    pub(crate) repeat: Repeat,
-    /// It asks for another protocol.
-    pub(crate) upgrade: bool,
-    /// The head of a success is told at once: the body may never end.
-    pub(crate) tell_head: bool,
 }
 
 /// What happened to an exchange.
@@ -228,8 +163,6 @@ pub(crate) struct Http {
     events: VecDeque<Event>,
     /// The server's clock, Unix seconds, as of its last response.
     server_clock_s: Option<u64>,
-    /// Nothing is kept or repeated any more: the process ends.
-    ending: bool,
 }
 
 impl Http {
@@ -246,7 +179,6 @@ impl Http {
             age_at: None,
             events: VecDeque::new(),
             server_clock_s: None,
-            ending: false,
         }
     }
 
@@ -265,7 +197,7 @@ impl Http {
     }
 
     fn warm(&mut self, ctx: &mut Context) {
-        if self.pool.spare() < 2 && !self.ending {
+        if self.pool.spare() < 2 && !ctx.phase().is_farewell() {
             let conn = self.pool.dial_ahead();
             self.connect(ctx, conn);
         }
@@ -402,11 +334,6 @@ impl Http {
     /// The next thing that happened.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// Nothing is kept or repeated any more.
-    pub(crate) fn end(&mut self) {
-        self.ending = true;
     }
 
     /// Closes every connection.

@@ -8,7 +8,9 @@ mod memory;
 use super::*;
 use crate::bridge::testing;
 use crate::failure::quote_body;
+use crate::proto::http::request::Method;
 use crate::proto::transport::{Close, CloseCause, Phase};
+use std::time::Duration;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";

@@ -94,7 +94,7 @@ impl Mcp {
 
     /// The bytes of a request that was taken back are with the socket: its cancel may follow soon. On
     /// another connection it could overtake it.
-    pub(super) fn left(&mut self, ctx: &mut Context, _http: &mut Http, id: ExchangeId) {
+    pub(super) fn left(&mut self, ctx: &mut Context, id: ExchangeId) {
         if let Some(Purpose::Cancelled(_)) = self.exchanges.get(&id) {
             ctx.set(Timer::Cancel(id), ctx.limits().cancel_pause);
         }
@@ -123,13 +123,10 @@ impl Mcp {
         };
         let failure = Failure::TimedOut(limit.as_secs());
         let (wire_id, era) = (call.request().wire_id(), call.request().era());
-        let cancel = Cancel::timed_out(wire_id).of(wire_id);
+        let cancel = Cancel::timed_out(wire_id).text();
         if self.session.is_opened_by(id) {
             // What waits for the session must not wait for ever, and nobody is told but the host.
-            if let Some(Stage::Exchange(exchange)) = self.calls.stage(id) {
-                let exchange = *exchange;
-                self.drop_exchange(ctx, http, exchange);
-            }
+            self.leave_call(ctx, http, id);
             return self.conclude(ctx, http, id, failure);
         }
         if let Some((call, stage)) = self.take_call(ctx, id) {
@@ -157,11 +154,15 @@ impl Mcp {
         for id in self.calls.ids() {
             self.end_call(ctx, http, id);
         }
+        self.drop_exchanges(ctx, http);
+        self.take_parked();
+    }
+
+    fn drop_exchanges(&mut self, ctx: &mut Context, http: &mut Http) {
         let exchanges: Vec<ExchangeId> = self.exchanges.keys().copied().collect();
         for id in exchanges {
             self.drop_exchange(ctx, http, id);
         }
-        self.take_parked();
     }
 
     fn end_call(&mut self, ctx: &mut Context, http: &mut Http, id: CallId) {
@@ -195,10 +196,7 @@ impl Mcp {
     /// The last words have been said, or have had their time: the session is given back. False if
     /// there is none.
     pub(crate) fn leave(&mut self, ctx: &mut Context, http: &mut Http) -> bool {
-        let exchanges: Vec<ExchangeId> = self.exchanges.keys().copied().collect();
-        for id in exchanges {
-            self.drop_exchange(ctx, http, id);
-        }
+        self.drop_exchanges(ctx, http);
         let left = self.session.leave();
         let link = left.link.filter(|link| link.id.is_some());
         if let Some(link) = &link {

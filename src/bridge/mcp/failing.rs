@@ -41,11 +41,7 @@ impl Mcp {
         id: CallId,
         failure: Failure,
     ) {
-        let hint = match &failure {
-            Failure::Status(refusal) => refusal.retry_after_s.map(Duration::from_secs),
-            _ => None,
-        };
-        let hint = hint.unwrap_or_default();
+        let hint = Duration::from_secs(failure.retry_after_s().unwrap_or_default());
         let waitable = hint <= ctx.limits().rate_limit_wait_max;
         if !failure.is_transient() || !waitable || !self.may_retry(ctx, id) {
             return self.conclude(ctx, http, id, failure);
@@ -229,7 +225,7 @@ impl Mcp {
             && (failure.is_transient() || limited || matches!(failure, Failure::TimedOut(_)))
     }
 
-    fn leave_call(&mut self, ctx: &mut Context, http: &mut Http, id: CallId) {
+    pub(super) fn leave_call(&mut self, ctx: &mut Context, http: &mut Http, id: CallId) {
         if let Some(Stage::Exchange(exchange)) = self.calls.stage(id) {
             let exchange = *exchange;
             self.drop_exchange(ctx, http, exchange);

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Gate {
     until: Option<Instant>,
     notices: Vec<Notice>,
+    /// What the notices cost; asked for at each input.
+    bytes: usize,
 }
 
 impl Gate {
@@ -30,21 +32,24 @@ impl Gate {
     /// The pause is over: the messages that waited for its end.
     pub(super) fn open(&mut self) -> Vec<Notice> {
         self.until = None;
+        self.bytes = 0;
         std::mem::take(&mut self.notices)
     }
 
     /// A message waits for the end of the pause.
     pub(super) fn keep(&mut self, notice: Notice) {
+        self.bytes += notice.cost();
         self.notices.push(notice);
     }
 
     /// What the messages that wait here cost, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.notices.iter().map(Notice::cost).sum()
+        self.bytes
     }
 
     /// A new session begins: `initialized` of the old one is void.
     pub(super) fn drop_confirmation(&mut self) {
         self.notices.retain(|notice| !notice.confirms);
+        self.bytes = self.notices.iter().map(Notice::cost).sum();
     }
 }

@@ -12,7 +12,7 @@ use crate::proto::http::response::{Content, ResponseHead};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Parsed};
 
 /// What came with the bytes of a message.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Came {
     /// `Mcp-Session-Id` of the response.
     pub(super) session_id: Option<Box<str>>,
@@ -81,10 +81,9 @@ impl Mcp {
         data: Vec<u8>,
     ) {
         let session_id = http.head(id).and_then(|head| head.session_id.clone());
-        let refusal = None;
         let came = Came {
             session_id,
-            refusal,
+            ..Came::default()
         };
         if let Err(Undelivered { why, .. }) = self.deliver(ctx, http, id, data, came) {
             ctx.log(Level::Warn, || {
@@ -160,10 +159,9 @@ impl Mcp {
     ) {
         let is_empty = body.is_empty();
         let session_id = head.session_id.clone();
-        let refusal = None;
         let came = Came {
             session_id,
-            refusal,
+            ..Came::default()
         };
         let delivered = self.deliver(ctx, http, id, body, came);
         let Some(Purpose::Request(asked)) = self.finish(id) else {
@@ -266,29 +264,15 @@ impl Mcp {
         came: Came,
     ) -> Result<(), Undelivered> {
         let (route, renamed) = match jsonrpc::parse(&bytes) {
-            Ok(Parsed::One(message)) => {
-                let route = self.route(ctx, id, &message);
-                let renamed = self.with_askers_id(&route, &message);
-                (route, renamed)
-            }
+            Ok(Parsed::One(message)) => self.routed(ctx, id, &message),
             Ok(Parsed::Batch(members)) => {
                 for member in members {
                     let (route, renamed) = match jsonrpc::parse_one(member) {
-                        Ok(message) => {
-                            let route = self.route(ctx, id, &message);
-                            let renamed = self.with_askers_id(&route, &message);
-                            (route, renamed)
-                        }
+                        Ok(message) => self.routed(ctx, id, &message),
                         Err(why) => return Err(Undelivered { why, bytes }),
                     };
                     let member = renamed.unwrap_or_else(|| member.as_bytes().to_vec());
-                    let session_id = came.session_id.clone();
-                    let refusal = came.refusal.clone();
-                    let came = Came {
-                        session_id,
-                        refusal,
-                    };
-                    self.take(ctx, http, id, route, member, came);
+                    self.take(ctx, http, id, route, member, came.clone());
                 }
                 return Ok(());
             }
@@ -296,6 +280,18 @@ impl Mcp {
         };
         self.take(ctx, http, id, route, renamed.unwrap_or(bytes), came);
         Ok(())
+    }
+
+    /// What a message is, and its bytes if they have to change.
+    fn routed(
+        &self,
+        ctx: &Context,
+        id: ExchangeId,
+        message: &Message<'_>,
+    ) -> (Route, Option<Vec<u8>>) {
+        let route = self.route(ctx, id, message);
+        let renamed = self.with_askers_id(&route, message);
+        (route, renamed)
     }
 
     /// The answer with the id that its asker gave, as it was written; `None` if it has that already.

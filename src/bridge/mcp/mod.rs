@@ -212,7 +212,7 @@ impl Mcp {
         what: http::What,
     ) {
         match what {
-            http::What::Sent => self.left(ctx, http, id),
+            http::What::Sent => self.left(ctx, id),
             http::What::Repeated => self.repeated(id),
             http::What::Head => self.head_came(ctx, http, id),
             http::What::Message(data) => self.event_came(ctx, http, id, data),

@@ -30,9 +30,7 @@ impl Mcp {
         self.leave_session(ctx, http);
         ctx.stop(Timer::Reconnect);
         let hello = Hello::new(request.clone());
-        let id = self
-            .calls
-            .insert(Call::new(requester, request), Stage::Parked);
+        let id = self.admit(ctx, Call::new(requester, request), Stage::Parked);
         self.generation += 1;
         let by = By::Host;
         self.session = Session::Opening {
@@ -40,9 +38,6 @@ impl Mcp {
             call: id,
             by,
         };
-        if let Some(limit) = ctx.config().request_timeout {
-            ctx.set(Timer::Deadline(id), limit);
-        }
         if ctx.config().builtins_always() {
             ctx.set(Timer::Patience(id), ctx.limits().initialize_patience);
         }
@@ -248,9 +243,7 @@ impl Mcp {
     /// Lists that wait leave beside `initialized`.
     fn send_early(&mut self, ctx: &mut Context, http: &mut Http) {
         let lists = |parked: &Parked| match parked {
-            Parked::Call(id) => self.calls.get(*id).is_some_and(|call| {
-                call.request().method().ends_with("/list") && call.attempts.may_leave_early()
-            }),
+            Parked::Call(id) => self.may_leave_early(*id),
             Parked::Notice(_) => false,
         };
         let early: Vec<usize> = (0..self.parked.len())
@@ -333,26 +326,23 @@ impl Mcp {
         }
     }
 
+    fn is_current(&self, session: u32) -> bool {
+        let link = self.session.link();
+        link.is_some_and(|link| link.generation == session)
+    }
+
     /// True where a session that was just refused as unknown may be opened again: a server that knows
     /// none for longer would have us open sessions without end.
     pub(super) fn may_reopen(&self, ctx: &Context, session: u32) -> bool {
-        let current = self
-            .session
-            .link()
-            .is_some_and(|link| link.generation == session);
         let pause = ctx.limits().reopen_pause;
         let recent = |at: std::time::Instant| ctx.now().saturating_duration_since(at) < pause;
-        session != 0 && (!current || !self.reopened.is_some_and(recent))
+        session != 0 && (!self.is_current(session) || !self.reopened.is_some_and(recent))
     }
 
     /// Opens the session again, once for all who noticed its loss.
     pub(super) fn lose_session(&mut self, ctx: &mut Context, http: &mut Http, session: u32) {
         let open = matches!(self.session, Session::Ready { .. } | Session::Opened { .. });
-        let current = self
-            .session
-            .link()
-            .is_some_and(|link| link.generation == session);
-        if open && current {
+        if open && self.is_current(session) {
             ctx.log(Level::Info, || {
                 "the workspace forgot the session: a new one is opened".to_owned()
             });

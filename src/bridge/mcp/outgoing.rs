@@ -31,37 +31,33 @@ impl Mcp {
 
     /// Sends a request, the first time or as a person approved it. The answer comes as an event.
     pub(crate) fn dispatch(&mut self, ctx: &mut Context, http: &mut Http, call: Call) {
-        let away = self
-            .session
-            .outage()
-            .filter(|_| call.requester().is_host() && call.request().era() == Era::Legacy);
-        if let Some(outage) = away {
-            let away = outage.away();
-            self.remember_setting(ctx, call.request());
-            self.events.push_back(Event::Away(call, away));
-            return;
-        }
         if call.requester().is_host() && call.request().era() == Era::Legacy {
             self.remember_setting(ctx, call.request());
+            if let Some(outage) = self.session.outage() {
+                let away = outage.away();
+                return self.events.push_back(Event::Away(call, away));
+            }
         }
-        let limit = self.time_limit(ctx, &call);
-        let id = self.calls.insert(call, Stage::Parked);
-        if let Some(limit) = limit {
-            ctx.set(Timer::Deadline(id), limit);
-        }
+        let id = self.admit(ctx, call, Stage::Parked);
         self.launch(ctx, http, id);
     }
 
     /// The same request once more after a pause, under a new id.
     pub(crate) fn repeat(&mut self, ctx: &mut Context, call: Call, pause: std::time::Duration) {
-        let limit = self.time_limit(ctx, &call);
-        let id = self.calls.insert(call, Stage::Pause);
+        let id = self.admit(ctx, call, Stage::Pause);
         let new_id = ctx.own_id();
         self.calls.rename(id, &new_id);
+        ctx.set(Timer::Retry(id), pause);
+    }
+
+    /// Takes a request in; its time runs from now.
+    pub(super) fn admit(&mut self, ctx: &mut Context, call: Call, stage: Stage) -> CallId {
+        let limit = self.time_limit(ctx, &call);
+        let id = self.calls.insert(call, stage);
         if let Some(limit) = limit {
             ctx.set(Timer::Deadline(id), limit);
         }
-        ctx.set(Timer::Retry(id), pause);
+        id
     }
 
     /// "The client MUST receive an answer to its era probe quickly"; of all other requests the host
@@ -93,10 +89,7 @@ impl Mcp {
 
     /// Sends a message that wants no answer.
     pub(super) fn post(&mut self, ctx: &mut Context, http: &mut Http, notice: Notice) {
-        let mut headers = HeaderLines::default();
-        headers
-            .add("Accept", ACCEPT_BOTH)
-            .add("Content-Type", "application/json");
+        let mut headers = post_headers();
         let mut session = 0;
         match notice.era {
             Era::Modern => self.tool_headers.write_notice(&mut headers, &notice.text),
@@ -106,16 +99,11 @@ impl Mcp {
             true => ctx.limits().initialized_timeout,
             false => ctx.limits().control_timeout,
         };
+        let kind = (Priority::Control, Repeat::Never);
         let request = http::Request {
-            owner: Owner::Mcp,
-            method: Method::Post,
-            target: None,
-            headers: headers.into_bytes(),
             body: Some(notice.text.clone()),
-            priority: Priority::Control,
-            repeat: Repeat::Never,
-            upgrade: false,
             tell_head: true,
+            ..http::Request::new(Owner::Mcp, Method::Post, headers, kind)
         };
         let confirms = notice.confirms;
         let purpose = Purpose::Notice(notice, session);
@@ -155,7 +143,7 @@ impl Mcp {
 
     /// A list that only reads may leave before `initialized` was accepted: on a slow link a round trip
     /// would be wasted. A strict server's refusal is not passed on.
-    fn may_leave_early(&self, id: CallId) -> bool {
+    pub(super) fn may_leave_early(&self, id: CallId) -> bool {
         let Some(call) = self.calls.get(id) else {
             return false;
         };
@@ -168,10 +156,7 @@ impl Mcp {
             return;
         };
         let request = call.request();
-        let mut headers = HeaderLines::default();
-        headers
-            .add("Accept", ACCEPT_BOTH)
-            .add("Content-Type", "application/json");
+        let mut headers = post_headers();
         let mut session = 0;
         match request.era() {
             Era::Modern => self.tool_headers.write(&mut headers, request),
@@ -196,15 +181,8 @@ impl Mcp {
             Priority::Call | Priority::Control => Deadline::Within(ctx.limits().control_timeout),
         };
         let request = http::Request {
-            owner: Owner::Mcp,
-            method: Method::Post,
-            target: None,
-            headers: headers.into_bytes(),
             body: Some(request.text().clone()),
-            priority,
-            repeat,
-            upgrade: false,
-            tell_head: false,
+            ..http::Request::new(Owner::Mcp, Method::Post, headers, (priority, repeat))
         };
         if call.is_initialize() {
             http.warm_later(ctx);
@@ -228,17 +206,8 @@ impl Mcp {
         if let Some(id) = last_event_id.filter(|id| is_header_value(id.as_bytes())) {
             headers.add("Last-Event-ID", id);
         }
-        let request = http::Request {
-            owner: Owner::Mcp,
-            method: Method::Get,
-            target: None,
-            headers: headers.into_bytes(),
-            body: None,
-            priority: Priority::Stream,
-            repeat: Repeat::Harmless,
-            upgrade: false,
-            tell_head: false,
-        };
+        let kind = (Priority::Stream, Repeat::Harmless);
+        let request = http::Request::new(Owner::Mcp, Method::Get, headers, kind);
         let deadline = Deadline::None(Why::LongLived);
         self.begin(ctx, http, request, deadline, make(session))
     }
@@ -251,17 +220,8 @@ impl Mcp {
         }
         let mut headers = HeaderLines::default();
         write_session(&mut headers, Some(link));
-        let request = http::Request {
-            owner: Owner::Mcp,
-            method: Method::Delete,
-            target: None,
-            headers: headers.into_bytes(),
-            body: None,
-            priority: Priority::Control,
-            repeat: Repeat::Never,
-            upgrade: false,
-            tell_head: false,
-        };
+        let kind = (Priority::Control, Repeat::Never);
+        let request = http::Request::new(Owner::Mcp, Method::Delete, headers, kind);
         let deadline = Deadline::Within(ctx.limits().control_timeout);
         self.begin(ctx, http, request, deadline, Purpose::Delete);
     }
@@ -312,6 +272,15 @@ impl Notice {
             confirms: false,
         }
     }
+}
+
+/// What every POST of a message carries.
+fn post_headers() -> HeaderLines {
+    let mut headers = HeaderLines::default();
+    headers
+        .add("Accept", ACCEPT_BOTH)
+        .add("Content-Type", "application/json");
+    headers
 }
 
 /// The session's headers; returns the generation of a session that has an id.

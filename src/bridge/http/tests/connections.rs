@@ -158,7 +158,7 @@ fn nothing_else_is_sent_again() {
     // The process ends.
     let mut client = Client::used();
     client.harmless();
-    client.http.end();
+    client.ctx.enter(crate::bridge::shutdown::Phase::Farewell);
     assert_eq!(client.closed(1, false), "#2 failed Lost");
     // Once, though its next connection had served another before, too.
     let mut client = Client::used();
