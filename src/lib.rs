@@ -45,3 +45,4 @@ pub mod log;
 pub mod proto;
 pub mod refusal;
 pub mod setup;
+mod table;

@@ -23,7 +23,8 @@ use crate::failure::Failure;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::http::request::{HeaderLines, Method};
 use crate::proto::ws::WebSocket;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::table::Table;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// What this machine has to tell.
@@ -99,14 +100,14 @@ struct Channel {
 /// All channels.
 #[derive(Debug)]
 pub(crate) struct Channels {
-    channels: BTreeMap<Subject, Channel>,
-    exchanges: BTreeMap<ExchangeId, Subject>,
+    channels: Table<Subject, Box<Channel>>,
+    exchanges: Table<ExchangeId, Subject>,
     /// Status URLs that are read.
-    polls: BTreeMap<ExchangeId, ApprovalKey>,
+    polls: Table<ExchangeId, ApprovalKey>,
     /// Approvals that have a socket or are about to.
     approval_sockets: usize,
     /// Approvals that wait for one.
-    without_socket: BTreeSet<Subject>,
+    without_socket: Table<Subject, ()>,
     turns: Turns,
     events: VecDeque<Event>,
 }
@@ -114,11 +115,11 @@ pub(crate) struct Channels {
 impl Channels {
     pub(crate) fn new() -> Self {
         Self {
-            channels: BTreeMap::new(),
-            exchanges: BTreeMap::new(),
-            polls: BTreeMap::new(),
+            channels: Table::new(),
+            exchanges: Table::new(),
+            polls: Table::new(),
             approval_sockets: 0,
-            without_socket: BTreeSet::new(),
+            without_socket: Table::new(),
             turns: Turns::default(),
             events: VecDeque::new(),
         }
@@ -140,7 +141,7 @@ impl Channels {
             trouble: None,
             failures: 0,
         };
-        self.channels.insert(subject, channel);
+        self.channels.insert(subject, Box::new(channel));
         ctx.set(Timer::Poll(subject), ctx.limits().safety_poll);
         self.open_socket(ctx, http, subject);
     }
@@ -252,7 +253,7 @@ impl Channels {
 
     /// Bytes that wait in open sockets, in either direction.
     pub(crate) fn held_bytes(&self) -> usize {
-        let held = |channel: &Channel| match &channel.push {
+        let held = |channel: &Box<Channel>| match &channel.push {
             Push::Open { socket, .. } => socket.held_bytes(),
             Push::Closed | Push::Pausing | Push::Opening { .. } => 0,
         };

@@ -12,9 +12,10 @@ use super::ids::{Era, Ticket};
 use super::request::{Cancel, Request, era};
 use crate::proto::jsonrpc::{self, Invalid, Kind, Message, Meta, Params, Parsed};
 use crate::proto::line::{Line, LineReader};
+use crate::table::Table;
 use batch::{BatchId, Batches};
 use progress::{Progress, Told};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 const PROGRESS: &str = "notifications/progress";
@@ -49,10 +50,10 @@ struct Open {
 pub(crate) struct Host {
     lines: LineReader,
     next: u64,
-    open: BTreeMap<Ticket, Open>,
-    by_raw_id: BTreeMap<Box<str>, Ticket>,
+    open: Table<Ticket, Box<Open>>,
+    by_raw_id: Table<Box<str>, Ticket>,
     /// Requests whose host wants to hear of progress, by raw token.
-    by_token: BTreeMap<Box<str>, Ticket>,
+    by_token: Table<Box<str>, Ticket>,
     batches: Batches,
     events: VecDeque<Event>,
     /// Bytes given to stdout since it was last drained, as memory holds them.
@@ -64,9 +65,9 @@ impl Host {
         Self {
             lines: LineReader::new(line_max_bytes),
             next: 0,
-            open: BTreeMap::new(),
-            by_raw_id: BTreeMap::new(),
-            by_token: BTreeMap::new(),
+            open: Table::new(),
+            by_raw_id: Table::new(),
+            by_token: Table::new(),
             batches: Batches::default(),
             events: VecDeque::new(),
             stdout_bytes: 0,
@@ -229,7 +230,7 @@ impl Host {
         {
             self.by_token.remove(token);
         }
-        Some(open)
+        Some(*open)
     }
 
     fn reply(&mut self, ctx: &mut Context, batch: Option<BatchId>, answer: Option<Vec<u8>>) {
@@ -362,7 +363,7 @@ impl Host {
             batch,
             progress,
         };
-        self.open.insert(ticket, open);
+        self.open.insert(ticket, Box::new(open));
         self.events.push_back(Event::Request(ticket, request));
     }
 }

@@ -3,7 +3,7 @@
 
 mod wheel;
 
-use std::collections::BTreeMap;
+use crate::table::Table;
 use std::time::Instant;
 use wheel::{TimerId, Wheel};
 
@@ -11,7 +11,7 @@ use wheel::{TimerId, Wheel};
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     wheel: Wheel<K>,
-    running: BTreeMap<K, TimerId>,
+    running: Table<K, TimerId>,
 }
 
 impl<K: Copy + Ord> Timers<K> {
@@ -19,7 +19,7 @@ impl<K: Copy + Ord> Timers<K> {
     pub(crate) fn new(origin: Instant) -> Self {
         Self {
             wheel: Wheel::new(origin),
-            running: BTreeMap::new(),
+            running: Table::new(),
         }
     }
 

@@ -2,7 +2,8 @@
 //! minute" (the token has 120). A bucket of a few, refilled slowly; the urgent go first.
 
 use super::ids::Subject;
-use std::collections::{BTreeMap, VecDeque};
+use crate::table::Table;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// One piece of turns work.
@@ -23,7 +24,7 @@ const REFILL: Duration = Duration::from_millis(2_500);
 pub(crate) struct Turns {
     /// What waits, and whether ahead of others. The queues may hold more: jobs that were forgotten,
     /// or have become urgent since.
-    waiting: BTreeMap<Job, bool>,
+    waiting: Table<Job, bool>,
     /// Polls of approvals without a live socket: a person's decision waits for them.
     urgent: VecDeque<Job>,
     calm: VecDeque<Job>,
@@ -35,7 +36,7 @@ pub(crate) struct Turns {
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            waiting: BTreeMap::new(),
+            waiting: Table::new(),
             urgent: VecDeque::new(),
             calm: VecDeque::new(),
             left: BURST,

@@ -19,8 +19,8 @@ use crate::bridge::{Input, Now, Output};
 use crate::log::Level;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::transport::ConnId;
+use crate::table::Table;
 use mio::{Events, Poll, Token};
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(crate) struct Reactor {
     signals: Option<Signals>,
     resolver: Resolver,
     tls: Tls,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: Table<ConnId, Box<Conn>>,
     /// Connections to pump in this turn, whether or not an event comes.
     ready: Vec<ConnId>,
     /// Connections that may have something to write.
@@ -130,7 +130,7 @@ impl Reactor {
             stderr,
             signals: None,
             resolver: Resolver::new(),
-            conns: BTreeMap::new(),
+            conns: Table::new(),
             ready: Vec::new(),
             dirty: Vec::new(),
             timed: Vec::new(),
@@ -183,7 +183,7 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let conns = &self.conns;
-        let deadline = |id: &ConnId| conns.get(id).and_then(Conn::deadline);
+        let deadline = |id: &ConnId| conns.get(id).and_then(|conn| conn.deadline());
         self.timed.retain(|id| deadline(id).is_some());
         let first = self
             .timed
@@ -301,7 +301,7 @@ impl Reactor {
         let (host, port) = conn.dial_target();
         let place = (self.poll.registry(), RESOLVER);
         let known = self.resolver.start(id, host, port, place);
-        self.conns.insert(id, conn);
+        self.conns.insert(id, Box::new(conn));
         self.mark(id);
         if let Some(addresses) = known {
             self.with_conn(id, |conn, env| conn.handle_resolved(addresses, env));
@@ -388,7 +388,7 @@ impl Reactor {
         let now = self.now.mono;
         let conns = &self.conns;
         let is_due = |id: &&ConnId| {
-            let deadline = conns.get(id).and_then(Conn::deadline);
+            let deadline = conns.get(id).and_then(|conn| conn.deadline());
             deadline.is_some_and(|deadline| deadline <= now)
         };
         let due: Vec<ConnId> = self.timed.iter().filter(is_due).copied().collect();

@@ -1,7 +1,8 @@
 //! Approvals that the workspace has named: for which request, and whether that has been used.
 
 use crate::proto::identity::Identity;
-use std::collections::{BTreeMap, VecDeque};
+use crate::table::Table;
+use std::collections::VecDeque;
 
 /// How many are remembered beyond their wait; the oldest are forgotten first.
 const KNOWN_MAX: usize = 1_024;
@@ -9,7 +10,7 @@ const KNOWN_MAX: usize = 1_024;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    entries: BTreeMap<Box<str>, Entry>,
+    entries: Table<Box<str>, Entry>,
     /// The latest last.
     order: VecDeque<Box<str>>,
 }

@@ -43,9 +43,10 @@ use crate::proto::aerostack::{ApprovalNeeded, ApprovalState, Decision, approval_
 use crate::proto::endpoint::Endpoint;
 use crate::proto::identity::Identity;
 use crate::proto::jsonrpc::{self, Parsed};
+use crate::table::Table;
 use approval::{Approval, Facts, State};
 use known::Known;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often in a row a request may be told to wait for yet another approval.
@@ -110,11 +111,11 @@ impl From<Timer> for context::Timer {
 #[derive(Debug, Default)]
 pub(crate) struct Approvals {
     next: u64,
-    approvals: BTreeMap<ApprovalKey, Approval>,
-    by_id: BTreeMap<Box<str>, ApprovalKey>,
+    approvals: Table<ApprovalKey, Box<Approval>>,
+    by_id: Table<Box<str>, ApprovalKey>,
     /// Those that a repeated request finds again.
-    detached: BTreeMap<Identity, ApprovalKey>,
-    by_ticket: BTreeMap<Ticket, ApprovalKey>,
+    detached: Table<Identity, ApprovalKey>,
+    by_ticket: Table<Ticket, ApprovalKey>,
     known: Known,
     /// Bytes of requests that wait.
     bytes: usize,
@@ -257,7 +258,8 @@ impl Approvals {
         self.known.name(&facts.id, identity);
         self.by_id.insert(facts.id.clone(), key);
         let state = State::Open(Vec::new());
-        self.approvals.insert(key, Approval { facts, state });
+        let approval = Box::new(Approval { facts, state });
+        self.approvals.insert(key, approval);
         self.attach(ctx, key, call);
     }
 
@@ -419,7 +421,7 @@ impl Approvals {
 
     /// Takes an approval out with all that runs for it.
     fn forget(&mut self, ctx: &mut Context, key: ApprovalKey) -> Option<(Facts, Vec<Call>)> {
-        let Approval { facts, state } = self.approvals.remove(&key)?;
+        let Approval { facts, state } = *self.approvals.remove(&key)?;
         ctx.stop(Timer::Ends(key));
         ctx.stop(Timer::Progress(key));
         self.by_id.remove(&facts.id);

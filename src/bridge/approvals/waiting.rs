@@ -64,7 +64,8 @@ impl Approvals {
         }
         if self.detached.len() > ctx.limits().detached_max {
             // Where many are left alone, the first is: no look at all of them.
-            let alone = |(_, approval): &(&ApprovalKey, &Approval)| approval.calls().is_empty();
+            let alone =
+                |(_, approval): &(&ApprovalKey, &Box<Approval>)| approval.calls().is_empty();
             let oldest = self.approvals.iter().find(alone).map(|(key, _)| *key);
             if let Some(oldest) = oldest {
                 self.cancel(

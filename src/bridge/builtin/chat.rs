@@ -10,8 +10,9 @@ use crate::log::Level;
 use crate::proto::aerostack::ChatMessage;
 use crate::proto::jsonrpc::{self, Parsed};
 use crate::proto::object;
+use crate::table::Table;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 const MESSAGES: &str = "aerostack/chat/messages";
@@ -43,7 +44,7 @@ struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Chat {
     conversation: Conversation,
-    calls: BTreeMap<Ticket, Asked>,
+    calls: Table<Ticket, Asked>,
     /// Calls of `wait`, the oldest first.
     waiters: VecDeque<Ticket>,
     is_watched: bool,

@@ -8,8 +8,9 @@ use crate::bridge::request::Request;
 use crate::log::printable;
 use crate::proto::aerostack::{self, ApprovalState, Decision, GuardianDecision, Outcome};
 use crate::proto::jsonrpc::{self, Parsed, quote};
+use crate::table::Table;
 use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 const METHOD: &str = "aerostack/guardian/request";
 const CATEGORIES: [&str; 6] = [
@@ -39,7 +40,7 @@ pub(crate) enum Event {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Guardian {
-    calls: BTreeMap<Ticket, Asked>,
+    calls: Table<Ticket, Asked>,
     events: VecDeque<Event>,
 }
 

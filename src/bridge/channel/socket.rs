@@ -25,7 +25,7 @@ impl Channels {
         match subject {
             Subject::Chat if ending => return,
             Subject::Approval(_) if full => {
-                self.without_socket.insert(subject);
+                self.without_socket.insert(subject, ());
                 return;
             }
             Subject::Approval(_) => self.approval_sockets += 1,
@@ -54,9 +54,9 @@ impl Channels {
     /// A place has become free: the approval that has waited longest gets it.
     pub(super) fn open_waiting(&mut self, ctx: &mut Context, http: &mut Http) {
         if self.approval_sockets < ctx.limits().approval_sockets_max
-            && let Some(next) = self.without_socket.first().copied()
+            && let Some((next, ())) = self.without_socket.first()
         {
-            self.open_socket(ctx, http, next);
+            self.open_socket(ctx, http, *next);
         }
     }
 

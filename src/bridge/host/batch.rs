@@ -1,6 +1,6 @@
 //! JSON-RPC batches (2025-03-26): split on their way in, their answers joined on the way out.
 
-use std::collections::BTreeMap;
+use crate::table::Table;
 
 /// Names one batch of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,7 +10,7 @@ pub(super) struct BatchId(u64);
 #[derive(Debug, Default)]
 pub(super) struct Batches {
     next: u64,
-    open: BTreeMap<BatchId, Batch>,
+    open: Table<BatchId, Batch>,
     /// Bytes of joined answers.
     bytes: usize,
 }

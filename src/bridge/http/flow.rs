@@ -14,7 +14,7 @@ use crate::proto::http::request::RequestHead;
 use crate::proto::http::response::ResponseHead;
 use crate::proto::sse::ServerEvent;
 use crate::proto::transport::{Close, CloseCause, ConnId};
-use std::collections::BTreeMap;
+use crate::table::Table;
 use std::mem;
 
 impl Http {
@@ -253,7 +253,7 @@ impl Http {
         if !reusable || foreign || ctx.phase().is_farewell() {
             return self.close(ctx, conn);
         }
-        let head = exchange.and_then(Exchange::head);
+        let head = exchange.and_then(|exchange| exchange.head());
         let allowed = head.map(|head| head.idle_allowed(ctx.limits().idle_fresh));
         self.pool.release(conn, ctx.now(), allowed);
     }
@@ -356,7 +356,7 @@ impl Http {
 
     /// Closes the connection of an exchange, if it has one, and fails it.
     pub(super) fn break_off(&mut self, ctx: &mut Context, id: ExchangeId, failure: Failure) {
-        match self.exchanges.get(&id).and_then(Exchange::conn) {
+        match self.exchanges.get(&id).and_then(|it| it.conn()) {
             Some(conn) => self.close(ctx, conn),
             None => self.pool.forget(id),
         }
@@ -383,7 +383,11 @@ impl Http {
 }
 
 /// The reader of an exchange's response.
-fn reader_for(exchanges: &BTreeMap<ExchangeId, Exchange>, ctx: &Context, id: ExchangeId) -> Reader {
+fn reader_for(
+    exchanges: &Table<ExchangeId, Box<Exchange>>,
+    ctx: &Context,
+    id: ExchangeId,
+) -> Reader {
     let request = exchanges.get(&id).map(|exchange| &exchange.request);
     let max_head = ctx.limits().head_max_bytes;
     match request {

@@ -31,12 +31,13 @@ use crate::failure::Failure;
 use crate::proto::endpoint::Endpoint;
 use crate::proto::http::response::ResponseHead;
 use crate::proto::transport::ConnId;
+use crate::table::Table;
 use credentials::Credentials;
 use exchange::{Exchange, Stage};
 use pool::Pool;
 use pressure::Pressure;
 pub(crate) use request::{Deadline, Priority, Repeat, Request, Why};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Names one exchange for the life of the process. A later one has a larger number.
@@ -153,7 +154,7 @@ pub(crate) struct Http {
     own: Endpoint,
     credentials: Credentials,
     pool: Pool,
-    exchanges: BTreeMap<ExchangeId, Exchange>,
+    exchanges: Table<ExchangeId, Box<Exchange>>,
     next: u64,
     pressure: Pressure,
     /// Bytes of requests that wait for a connection.
@@ -172,7 +173,7 @@ impl Http {
             own: config.endpoint.clone(),
             credentials: Credentials::new(config),
             pool: Pool::default(),
-            exchanges: BTreeMap::new(),
+            exchanges: Table::new(),
             next: 0,
             pressure: Pressure::default(),
             waiting_bytes: 0,
@@ -212,7 +213,7 @@ impl Http {
     ) -> ExchangeId {
         self.next += 1;
         let id = ExchangeId(self.next);
-        self.exchanges.insert(id, Exchange::new(request));
+        self.exchanges.insert(id, Box::new(Exchange::new(request)));
         self.limit(ctx, id, deadline);
         self.enqueue(ctx, id);
         id
@@ -401,7 +402,7 @@ impl Http {
         if exchange.conn().is_none() {
             self.waiting_bytes -= exchange.cost();
         }
-        Some(exchange)
+        Some(*exchange)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{ExchangeId, Priority};
 use crate::config::Limits;
 use crate::proto::http::exchange::Exchange as Reader;
 use crate::proto::transport::ConnId;
-use std::collections::BTreeMap;
+use crate::table::Table;
 use std::time::{Duration, Instant};
 
 /// What a connection is doing.
@@ -48,12 +48,12 @@ pub(super) struct Conn {
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     next: u64,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: Table<ConnId, Conn>,
     /// Most recently used last.
     idle: Vec<ConnId>,
     /// Exchanges that never wait behind calls; with whether only a fresh connection will do.
-    control: BTreeMap<ExchangeId, Waiting>,
-    calls: BTreeMap<ExchangeId, Waiting>,
+    control: Table<ExchangeId, Waiting>,
+    calls: Table<ExchangeId, Waiting>,
     /// Long-lived ones among `control`.
     waiting_streams: usize,
     dialing: usize,
@@ -115,13 +115,8 @@ impl Pool {
         };
         // Calls leave the reserve to what must never queue behind them.
         let room = self.busy[Priority::Call as usize] < limits.connections_max;
-        let call = || {
-            self.calls
-                .first_key_value()
-                .filter(|_| room)
-                .and_then(serve)
-        };
-        self.control.first_key_value().and_then(serve).or_else(call)
+        let call = || self.calls.first().filter(|_| room).and_then(serve);
+        self.control.first().and_then(serve).or_else(call)
     }
 
     fn is_fresh(&self, id: ConnId, now: Instant, limits: &Limits) -> bool {
@@ -145,7 +140,7 @@ impl Pool {
         if self.dialing >= wanted || counted >= self.ceiling(limits) {
             return None;
         }
-        let newest = |queue: &BTreeMap<ExchangeId, Waiting>| queue.keys().next_back().copied();
+        let newest = |queue: &Table<ExchangeId, Waiting>| queue.keys().next_back().copied();
         let newest = newest(&self.control).max(newest(&self.calls))?;
         Some(self.begin_dial(newest))
     }
@@ -265,7 +260,7 @@ impl Pool {
         if self.control.len() + self.calls.len() <= self.dialing {
             return None;
         }
-        let first = |queue: &BTreeMap<ExchangeId, Waiting>| queue.keys().next().copied();
+        let first = |queue: &Table<ExchangeId, Waiting>| queue.keys().next().copied();
         let waited = |exchange: &ExchangeId| *exchange <= newest;
         let control = first(&self.control).filter(waited);
         let exchange = control.or_else(|| first(&self.calls).filter(waited))?;

@@ -11,14 +11,14 @@ use crate::bridge::Output;
 use crate::bridge::context::Context;
 use crate::failure::Failure;
 use crate::proto::transport::ConnId;
-use std::collections::BTreeMap;
+use crate::table::Table;
 use std::time::Duration;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
     /// Bytes of responses that are no whole messages yet.
-    pending: BTreeMap<ExchangeId, usize>,
+    pending: Table<ExchangeId, usize>,
     total: usize,
     /// The connection that was read last: whether it is read on is decided behind the input.
     touched: Option<ConnId>,

@@ -8,7 +8,7 @@ use crate::config::Limits;
 use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use crate::proto::jsonrpc;
-use std::collections::BTreeMap;
+use crate::table::Table;
 use std::time::Duration;
 
 /// Errors of the gateway's own.
@@ -292,8 +292,8 @@ impl Call {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next: u64,
-    calls: BTreeMap<CallId, (Call, Stage)>,
-    by_ticket: BTreeMap<Ticket, CallId>,
+    calls: Table<CallId, Box<(Call, Stage)>>,
+    by_ticket: Table<Ticket, CallId>,
     bytes: usize,
 }
 
@@ -305,12 +305,12 @@ impl Calls {
             self.by_ticket.insert(ticket, id);
         }
         self.bytes += call.request.cost();
-        self.calls.insert(id, (call, stage));
+        self.calls.insert(id, Box::new((call, stage)));
         id
     }
 
     pub(super) fn remove(&mut self, id: CallId) -> Option<(Call, Stage)> {
-        let (call, stage) = self.calls.remove(&id)?;
+        let (call, stage) = *self.calls.remove(&id)?;
         if let Requester::Host(ticket) = call.requester {
             self.by_ticket.remove(&ticket);
         }
@@ -319,35 +319,37 @@ impl Calls {
     }
 
     pub(super) fn get(&self, id: CallId) -> Option<&Call> {
-        self.calls.get(&id).map(|(call, _)| call)
+        self.calls.get(&id).map(|entry| &entry.0)
     }
 
     pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.calls.get_mut(&id).map(|(call, _)| call)
+        self.calls.get_mut(&id).map(|entry| &mut entry.0)
     }
 
     pub(super) fn stage(&self, id: CallId) -> Option<&Stage> {
-        self.calls.get(&id).map(|(_, stage)| stage)
+        self.calls.get(&id).map(|entry| &entry.1)
     }
 
     pub(super) fn enter(&mut self, id: CallId, stage: Stage) {
-        if let Some((_, old)) = self.calls.get_mut(&id) {
-            *old = stage;
+        if let Some(entry) = self.calls.get_mut(&id) {
+            entry.1 = stage;
         }
     }
 
     /// The text of a request has changed: its cost may have.
     pub(super) fn rename(&mut self, id: CallId, new_id: &str) {
-        if let Some((call, _)) = self.calls.get_mut(&id) {
+        if let Some(call) = self.get_mut(id) {
             let before = call.request.cost();
             call.rename(new_id);
-            self.bytes = (self.bytes + call.request.cost()).saturating_sub(before);
+            let now = call.request.cost();
+            self.bytes = (self.bytes + now).saturating_sub(before);
         }
     }
 
     /// A request of the host becomes one of the gateway's own.
     pub(super) fn disown(&mut self, id: CallId) {
-        if let Some((call, _)) = self.calls.get_mut(&id) {
+        if let Some(entry) = self.calls.get_mut(&id) {
+            let call = &mut entry.0;
             if let Requester::Host(ticket) = call.requester {
                 self.by_ticket.remove(&ticket);
             }
@@ -363,14 +365,14 @@ impl Calls {
     pub(super) fn for_ticket(&self, ticket: Ticket) -> Vec<CallId> {
         let own =
             |call: &Call| !call.requester.is_host() && call.requester.ticket() == Some(ticket);
-        let mine = self.calls.iter().filter(|(_, (call, _))| own(call));
+        let mine = self.calls.iter().filter(|(_, entry)| own(&entry.0));
         mine.map(|(id, _)| *id).collect()
     }
 
     /// The request that the workspace knows by this raw id.
     pub(super) fn on_wire(&self, raw_id: &str) -> Option<CallId> {
         let same = |call: &Call| crate::proto::jsonrpc::same_id(call.request.wire_id(), raw_id);
-        let found = self.calls.iter().find(|(_, (call, _))| same(call));
+        let found = self.calls.iter().find(|(_, entry)| same(&entry.0));
         found.map(|(id, _)| *id)
     }
 
@@ -381,7 +383,7 @@ impl Calls {
 
     /// Requests that stand there.
     pub(super) fn at(&self, wanted: impl Fn(&Stage) -> bool) -> Vec<CallId> {
-        let there = self.calls.iter().filter(|(_, (_, stage))| wanted(stage));
+        let there = self.calls.iter().filter(|(_, entry)| wanted(&entry.1));
         there.map(|(id, _)| *id).collect()
     }
 

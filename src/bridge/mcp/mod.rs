@@ -25,12 +25,13 @@ use super::ids::Era;
 use super::request::OVERHEAD_BYTES;
 use crate::failure::Failure;
 use crate::proto::aerostack::ApprovalNeeded;
+use crate::table::Table;
 pub(crate) use call::{Call, Reply};
 use call::{CallId, Calls};
 pub(crate) use cancelling::Withdrawn;
 use gate::Gate;
 use session::Session;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 use tool_headers::{Learning, ToolHeaders};
@@ -151,7 +152,7 @@ enum Parked {
 #[derive(Debug)]
 pub(crate) struct Mcp {
     calls: Calls,
-    exchanges: BTreeMap<ExchangeId, Purpose>,
+    exchanges: Table<ExchangeId, Purpose>,
     session: Session,
     /// Counts sessions.
     generation: u32,
@@ -163,7 +164,7 @@ pub(crate) struct Mcp {
     gate: Gate,
     tool_headers: ToolHeaders,
     /// Lists of tools that are read to learn headers, each with the request that needs them.
-    learning: BTreeMap<CallId, Learning>,
+    learning: Table<CallId, Learning>,
     events: VecDeque<Event>,
 }
 
@@ -171,7 +172,7 @@ impl Mcp {
     pub(crate) fn new() -> Self {
         Self {
             calls: Calls::default(),
-            exchanges: BTreeMap::new(),
+            exchanges: Table::new(),
             session: Session::None,
             generation: 0,
             reopened: None,
@@ -179,7 +180,7 @@ impl Mcp {
             notice_bytes: 0,
             gate: Gate::default(),
             tool_headers: ToolHeaders::default(),
-            learning: BTreeMap::new(),
+            learning: Table::new(),
             events: VecDeque::new(),
         }
     }

@@ -235,7 +235,7 @@ impl Mcp {
         match (request.method(), request.uri()) {
             ("logging/setLevel", _) => hello.log_level = request.params().map(Into::into),
             ("resources/subscribe", Some(uri)) if hello.subscriptions.len() < most => {
-                hello.subscriptions.insert(uri.into());
+                hello.subscriptions.insert(uri.into(), ());
             }
             ("resources/unsubscribe", Some(uri)) => {
                 hello.subscriptions.remove(uri);
@@ -250,7 +250,7 @@ impl Mcp {
             return;
         };
         let log_level = hello.log_level.clone();
-        let subscriptions: Vec<Box<str>> = hello.subscriptions.iter().cloned().collect();
+        let subscriptions: Vec<Box<str>> = hello.subscriptions.keys().cloned().collect();
         if let Some(params) = log_level {
             let params = (Era::Legacy, &*params);
             self.ask(ctx, http, Requester::Nobody, "logging/setLevel", params);

@@ -18,7 +18,7 @@ use super::call::CallId;
 use super::stream::Stream;
 use crate::bridge::http::ExchangeId;
 use crate::bridge::request::Request;
-use std::collections::BTreeSet;
+use crate::table::Table;
 use std::rc::Rc;
 
 /// See the module.
@@ -70,7 +70,7 @@ pub(super) struct Hello {
     /// Params of its last `logging/setLevel`.
     pub(super) log_level: Option<Box<str>>,
     /// URIs that it subscribed to, raw JSON.
-    pub(super) subscriptions: BTreeSet<Box<str>>,
+    pub(super) subscriptions: Table<Box<str>, ()>,
 }
 
 /// What the session's requests carry.
@@ -120,7 +120,7 @@ impl Hello {
             initialize,
             initialized: None,
             log_level: None,
-            subscriptions: BTreeSet::new(),
+            subscriptions: Table::new(),
         }
     }
 }

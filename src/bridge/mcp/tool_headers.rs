@@ -14,9 +14,9 @@ use crate::log::Level;
 use crate::proto::header::{encode_value, is_token};
 use crate::proto::http::request::{HeaderLines, is_header_value};
 use crate::proto::jsonrpc::{self, Message, Parsed, present};
+use crate::table::Table;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// What a request without its own version is sent as.
 const NEWEST_VERSION: &str = "2026-07-28";
@@ -47,7 +47,7 @@ struct Param {
 /// Header parameters by tool.
 #[derive(Debug, Default)]
 pub(super) struct ToolHeaders {
-    tools: BTreeMap<String, Vec<Param>>,
+    tools: Table<String, Vec<Param>>,
 }
 
 #[derive(Deserialize)]
@@ -160,8 +160,8 @@ fn is_token_like(method: &str) -> bool {
 fn at_path<'a>(arguments: &'a str, path: &[String]) -> Option<&'a str> {
     let mut at = arguments;
     for name in path {
-        let members: BTreeMap<String, &'a RawValue> = serde_json::from_str(at).ok()?;
-        at = members.get(name)?.get();
+        let mut members = jsonrpc::members(at)?.into_iter();
+        (_, at) = members.rfind(|(there, _)| there == name)?;
     }
     Some(at)
 }
@@ -195,9 +195,9 @@ fn decimal(raw: &str) -> String {
 fn annotations(schema: &str) -> Result<Vec<Param>, String> {
     let mut found = Vec::new();
     walk(schema, Some(&mut Vec::new()), 0, &mut found)?;
-    let mut seen = BTreeSet::new();
-    for param in &found {
-        if !seen.insert(param.header.to_ascii_lowercase()) {
+    for (at, param) in found.iter().enumerate() {
+        let same = |other: &Param| other.header.eq_ignore_ascii_case(&param.header);
+        if found[..at].iter().any(same) {
             return Err(format!("{} is used twice", param.header));
         }
     }

@@ -1,18 +1,18 @@
 //! One simple command, seen from every place in it where a command may begin.
 
 use super::*;
-use std::collections::BTreeSet;
 
 impl Judge<'_> {
     /// Looks at the words of a simple command.
     pub(super) fn arguments(&mut self, args: &[Arg], stdin: &Stdin, depth: usize) {
         let words: Vec<&str> = args.iter().map(|arg| arg.text.as_str()).collect();
-        let (mut left, mut seen) = (vec![0], BTreeSet::new());
+        let (mut left, mut seen) = (vec![0], Vec::new());
         let mut reads_only = true;
         while let Some(start) = left.pop() {
-            if start >= args.len() || !seen.insert(start) {
+            if start >= args.len() || seen.contains(&start) {
                 continue;
             }
+            seen.push(start);
             if seen.len() > STARTS_MAX {
                 self.find(
                     Category::Other,
