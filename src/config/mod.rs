@@ -19,6 +19,7 @@ pub use token::Token;
 
 use crate::log::Level;
 use crate::proto::endpoint::{Endpoint, EndpointError, Scheme};
+use crate::proto::jsonrpc;
 use placeholder::Placeholder;
 use std::fmt;
 use std::time::Duration;
@@ -411,11 +412,8 @@ fn seconds(
 
 /// Seconds from 0 to a week.
 pub fn parse_seconds(text: &str) -> Option<Duration> {
-    let seconds = text
-        .trim()
-        .parse::<f64>()
-        .ok()
-        .filter(|s| (0.0..=604_800.0).contains(s))?;
+    let number = jsonrpc::number(text.trim());
+    let seconds = number.filter(|s| (0.0..=604_800.0).contains(s))?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 

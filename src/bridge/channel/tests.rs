@@ -9,6 +9,7 @@ use crate::bridge::context::Timer as AnyTimer;
 use crate::bridge::testing::{self, context};
 use crate::proto::transport::{Close, CloseCause, ConnId, Phase};
 use crate::proto::ws;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What the server does with an upgrade.

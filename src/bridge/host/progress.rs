@@ -5,7 +5,7 @@
 //! begins at its own beginning when the request is sent again. Our steps are small, so that what the
 //! server says stays larger and passes as it came; where it falls behind all the same, it is lifted.
 
-use crate::proto::object;
+use crate::proto::{jsonrpc, object};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -54,15 +54,12 @@ impl Progress {
         // Beyond 2^43 a step is lost in rounding.
         let next = if next > told { next } else { told.next_up() };
         self.told = Some(next);
-        format!("{next:?}")
+        serde_json::to_string(&next).expect("a number always serialises")
     }
 
     /// The server tells this number. `None`: it passes as it is; else what has to stand in its place.
     pub(super) fn follow(&mut self, number: &str) -> Option<String> {
-        let number: f64 = number
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite())?;
+        let number = jsonrpc::number(number)?;
         if self.told.is_none_or(|told| number > told) {
             (self.base, self.steps, self.told) = (number, 0, Some(number));
             return None;

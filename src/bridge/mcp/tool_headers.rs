@@ -181,8 +181,8 @@ fn decimal(raw: &str) -> String {
     if !raw.contains(['.', 'e', 'E']) {
         return raw.to_owned();
     }
-    match raw.parse::<f64>() {
-        Ok(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
+    match jsonrpc::number(raw) {
+        Some(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
             format!("{}", number as i64)
         }
         _ => raw.to_owned(),
