@@ -42,12 +42,16 @@ const COMMON: [(&str, &[&str]); 7] = [
 ];
 
 /// Which modules of ours a part of the program may name.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
+    ("table.rs", &[]),
     ("proto/", &["proto"]),
     ("log.rs", &["proto"]),
     ("failure", &["log", "proto"]),
     ("config/", &["log", "proto"]),
-    ("bridge/", &["bridge", "config", "failure", "log", "proto"]),
+    (
+        "bridge/",
+        &["bridge", "config", "failure", "log", "proto", "table"],
+    ),
     (
         "check/",
         &["bridge", "check", "config", "failure", "io", "log", "proto"],
@@ -66,7 +70,9 @@ const LAYERS: [(&str, &[&str]); 13] = [
     // The reactor drives two engines: the bridge, and the script of --check.
     (
         "io/",
-        &["bridge", "check", "config", "io", "log", "proto", "refusal"],
+        &[
+            "bridge", "check", "config", "io", "log", "proto", "refusal", "table",
+        ],
     ),
     ("main.rs", &[]),
 ];

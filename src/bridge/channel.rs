@@ -253,14 +253,14 @@ impl Channels {
 
     /// Bytes that wait in open sockets, in either direction.
     pub(crate) fn held_bytes(&self) -> usize {
-        let held = |channel: &Box<Channel>| match &channel.push {
+        let held = |channel: &Channel| match &channel.push {
             Push::Open { socket, .. } => socket.held_bytes(),
             Push::Closed | Push::Pausing | Push::Opening { .. } => 0,
         };
         // Few have a socket.
         let open = self.exchanges.values();
         open.filter_map(|subject| self.channels.get(subject))
-            .map(held)
+            .map(|channel| held(channel))
             .sum()
     }
 

@@ -145,13 +145,13 @@ impl Host {
         let Some(told) = told.flatten() else {
             return bytes;
         };
-        let ticket = self.by_token.get(told.token.get());
+        let ticket = self.by_token.get(told.token);
         let number = ticket
             .and_then(|ticket| self.open.get_mut(ticket))
-            .and_then(|open| open.progress.follow(told.progress.get()));
+            .and_then(|open| open.progress.follow(told.progress));
         match number {
             Some(number) => {
-                let place = jsonrpc::range_in(message.text, told.progress.get());
+                let place = jsonrpc::range_in(message.text, told.progress);
                 jsonrpc::splice(message.text, &[(place, &number)])
             }
             None => bytes,

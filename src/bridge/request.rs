@@ -6,7 +6,6 @@
 use super::ids::Era;
 use crate::proto::identity::Identity;
 use crate::proto::jsonrpc::{self, Message, Meta, Params};
-use serde_json::value::RawValue;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -68,11 +67,11 @@ impl Request {
     /// A message of kind request.
     pub(crate) fn new(message: &Message<'_>, params: &Params<'_>, meta: &Meta<'_>) -> Self {
         let text = message.text;
-        let span = |raw: Option<&RawValue>| raw.map(|raw| Span::of(text, raw.get()));
+        let span = |raw: Option<&str>| raw.map(|raw| Span::of(text, raw));
         let name = params.name.or(params.uri).or(params.task_id);
         let id = message.id.map_or(Span::new(0, 0), |id| Span::of(text, id));
-        let token = meta.progress_token.filter(|raw| is_scalar(raw.get()));
-        let has_cursor = params.cursor.is_some_and(|raw| raw.get() != "null");
+        let token = meta.progress_token.filter(|raw| is_scalar(raw));
+        let has_cursor = params.cursor.is_some_and(|raw| raw != "null");
         Self {
             text: text.into(),
             method: message.method.as_ref().into(),
@@ -88,7 +87,7 @@ impl Request {
             uri: span(params.uri),
             has_cursor,
             name: name
-                .and_then(|raw| jsonrpc::string(raw.get()))
+                .and_then(jsonrpc::string)
                 .map(|name| name.as_ref().into()),
             shown: None,
             asked_as: None,
@@ -308,8 +307,8 @@ pub(crate) struct Cancel {
 impl Cancel {
     /// The host's; `None` if it names no request.
     pub(crate) fn new(message: &Message<'_>, params: &Params<'_>) -> Option<Self> {
-        let raw_id = params.request_id?.get();
-        let reason = params.reason.and_then(|raw| jsonrpc::string(raw.get()));
+        let raw_id = params.request_id?;
+        let reason = params.reason.and_then(jsonrpc::string);
         Some(Self {
             text: message.text.into(),
             request_id: Span::of(message.text, raw_id),

@@ -4,11 +4,10 @@
 //! or RFC 3339. Texts that people will see come out without secrets, URLs for them only if they lead
 //! to a web page.
 
-use super::jsonrpc::{present, quote};
-use super::object::{self, Object};
+use super::jsonrpc::{self, quote};
+use super::object::{count, fields, flag, text};
 use super::secrets::Secrets;
 use super::timestamp::parse_rfc3339;
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -20,41 +19,45 @@ pub const APPROVAL_META: &str = "dev.aerostack/approval_id";
 const APPROVAL_ID_MAX: usize = 128;
 
 /// The `data` of a -32050 error.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApprovalNeeded {
     /// Names the approval; see [`is_approval_id`].
-    #[serde(default, alias = "approvalId")]
     pub approval_id: String,
     /// Where the decision is pushed.
-    #[serde(default, alias = "wsUrl")]
     pub ws_url: Option<String>,
     /// Where the approval's state can be read by GET.
-    #[serde(default, alias = "statusUrl")]
     pub status_url: Option<String>,
     /// Unix seconds.
-    #[serde(default, alias = "expiresAt", deserialize_with = "unix_seconds")]
     pub expires_at: Option<u64>,
     /// Why it needs approval.
-    #[serde(default)]
     pub reason: Option<String>,
     /// Where a person decides.
-    #[serde(default, alias = "dashboardUrl")]
     pub dashboard_url: Option<String>,
 }
 
 impl ApprovalNeeded {
     /// Reads a raw JSON-RPC error object; `None` unless its data is there and its id is sound.
     pub fn of_error(raw: &str, secrets: &Secrets) -> Option<ApprovalNeeded> {
-        #[derive(Deserialize)]
-        struct Error<'a> {
-            #[serde(borrow)]
-            data: &'a RawValue,
-        }
-        let error: Error<'_> = object::read(raw).ok()?;
-        let mut needed: ApprovalNeeded = object::read(error.data.get()).ok()?;
+        let [data] = fields(raw, ["data"]).ok()?;
+        let names = [
+            "approval_id|approvalId",
+            "ws_url|wsUrl",
+            "status_url|statusUrl",
+            "expires_at|expiresAt",
+            "reason",
+            "dashboard_url|dashboardUrl",
+        ];
+        let [id, ws_url, status_url, expires_at, reason, page_url] = fields(data?, names).ok()?;
+        let mut needed = ApprovalNeeded {
+            approval_id: text(id).ok()?.filter(|id| is_approval_id(id))?,
+            ws_url: text(ws_url).ok()?,
+            status_url: text(status_url).ok()?,
+            expires_at: unix_seconds(expires_at),
+            reason: text(reason).ok()?,
+            dashboard_url: page(text(page_url).ok()?, secrets),
+        };
         secrets.hide_in(&mut needed.reason);
-        needed.dashboard_url = page(needed.dashboard_url, secrets);
-        is_approval_id(&needed.approval_id).then_some(needed)
+        Some(needed)
     }
 }
 
@@ -126,48 +129,40 @@ pub struct ApprovalState {
 impl ApprovalState {
     /// Reads an approval object from raw JSON; `None` if it is none.
     pub fn parse(raw: &str, secrets: &Secrets) -> Option<ApprovalState> {
-        #[derive(Deserialize)]
-        struct Wire<'a> {
-            #[serde(alias = "approvalId")]
-            approval_id: String,
-            status: String,
-            #[serde(default)]
-            note: Option<String>,
-            #[serde(default, alias = "decidedBy")]
-            decided_by: Option<String>,
-            #[serde(borrow, default)]
-            params: Option<&'a RawValue>,
-            #[serde(borrow, default, deserialize_with = "present")]
-            result: Option<&'a RawValue>,
-            #[serde(borrow, default)]
-            error: Option<&'a RawValue>,
-        }
-        let wire: Wire<'_> = object::read(raw).ok()?;
-        let outcome = match (wire.error, wire.result) {
-            (Some(error), _) => Outcome::Error(error.get().to_owned()),
-            (None, Some(result)) if result.get() != "null" => {
-                Outcome::Result(result.get().to_owned())
-            }
-            (None, _) => Outcome::Nothing,
+        let names = [
+            "approval_id|approvalId",
+            "status",
+            "note",
+            "decided_by|decidedBy",
+            "params",
+            "result",
+            "error",
+        ];
+        let [id, status, note, decided_by, params, result, error] = fields(raw, names).ok()?;
+        let given = |raw: Option<&str>| raw.filter(|raw| *raw != "null").map(str::to_owned);
+        let outcome = match (given(error), given(result)) {
+            (Some(error), _) => Outcome::Error(error),
+            (None, Some(result)) => Outcome::Result(result),
+            (None, None) => Outcome::Nothing,
         };
-        let decision = match (wire.status.as_str(), outcome) {
+        let decision = match (text(status).ok()??.as_str(), outcome) {
             ("executed", outcome) => Decision::Executed(outcome),
             ("approved", Outcome::Nothing) => Decision::Approved {
-                params: wire.params.map(|raw| raw.get().to_owned()),
+                params: given(params),
             },
             ("approved", outcome) => Decision::Executed(outcome),
             // "An unknown status is pending."
             (word, _) => refusal(word).unwrap_or(Decision::Pending),
         };
-        let (mut note, mut decided_by) = (wire.note, wire.decided_by);
-        secrets.hide_in(&mut note);
-        secrets.hide_in(&mut decided_by);
-        Some(ApprovalState {
-            approval_id: wire.approval_id,
+        let mut state = ApprovalState {
+            approval_id: text(id).ok()??,
             decision,
-            note,
-            decided_by,
-        })
+            note: text(note).ok()?,
+            decided_by: text(decided_by).ok()?,
+        };
+        secrets.hide_in(&mut state.note);
+        secrets.hide_in(&mut state.decided_by);
+        Some(state)
     }
 }
 
@@ -222,8 +217,7 @@ pub struct Offer {
 impl Offer {
     /// Reads a raw `result`; a plain server offers nothing.
     pub fn of_result(raw: &str, secrets: &Secrets) -> Offer {
-        let answer = object::read::<wire::Answer>(raw);
-        let mut offer = answer.map(Offer::from).unwrap_or_default();
+        let mut offer = Offer::read(raw).unwrap_or_default();
         for text in [
             &mut offer.name,
             &mut offer.token_name,
@@ -234,127 +228,57 @@ impl Offer {
         offer.dashboard_url = page(offer.dashboard_url, secrets);
         offer
     }
+
+    fn read(raw: &str) -> Option<Offer> {
+        let [capabilities, meta] = within(Some(raw), ["capabilities", "_meta"])?;
+        let kinds = ["experimental", "extensions"];
+        let [experimental, extensions] = within(capabilities, kinds)?;
+        let [experimental] = within(experimental, [EXTENSIONS])?;
+        let [extensions] = within(extensions, [EXTENSIONS])?;
+        let offered = experimental.or(extensions).filter(|raw| *raw != "null");
+        let names = ["approvals", "guardian", "heartbeat", "chat"];
+        let [approvals, guardian, heartbeat, chat] = within(offered, names)?;
+        let there = |raw: Option<&str>| raw.is_some_and(|raw| raw != "null");
+        let [at_most_once] = within(approvals, ["at_most_once|atMostOnce"])?;
+        let [interval_s] = within(heartbeat, ["interval_s|intervalS"])?;
+        let [chat_url] = within(chat, ["ws_url|wsUrl"])?;
+        let parts = ["dev.aerostack/workspace", "dev.aerostack/token"];
+        let [workspace, token] = within(meta, parts)?;
+        let names = ["name", "slug", "dashboard_url|dashboardUrl"];
+        let [name, slug, dashboard_url] = within(workspace, names)?;
+        let [token_name, token_role] = within(token, ["name", "role"])?;
+        Some(Offer {
+            known: offered.is_some(),
+            at_most_once: flag(at_most_once).ok()?,
+            guardian: there(guardian),
+            heartbeat: there(heartbeat),
+            heartbeat_s: count(interval_s).ok()?,
+            chat: there(chat),
+            chat_url: text(chat_url).ok()?,
+            name: text(name).ok()?.or(text(slug).ok()?),
+            dashboard_url: text(dashboard_url).ok()?,
+            token_name: text(token_name).ok()?,
+            token_role: text(token_role).ok()?,
+        })
+    }
 }
 
-/// The shapes of the offer as they are on the wire.
-mod wire {
-    use super::Object;
-    use serde::Deserialize;
+/// Under which names a workspace offers its extensions, in the legacy and in the modern era.
+const EXTENSIONS: &str = "aerostack|dev.aerostack/workspace";
 
-    #[derive(Deserialize)]
-    pub(super) struct Answer {
-        #[serde(default)]
-        capabilities: Object<Capabilities>,
-        #[serde(default, rename = "_meta")]
-        meta: Object<Meta>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Capabilities {
-        #[serde(default)]
-        experimental: Object<Experimental>,
-        #[serde(default)]
-        extensions: Object<Experimental>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Experimental {
-        #[serde(default, alias = "dev.aerostack/workspace")]
-        aerostack: Option<Object<Extensions>>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Extensions {
-        #[serde(default)]
-        approvals: Option<Object<Approvals>>,
-        #[serde(default)]
-        guardian: Option<serde::de::IgnoredAny>,
-        #[serde(default)]
-        heartbeat: Option<Object<Heartbeat>>,
-        #[serde(default)]
-        chat: Option<Object<Chat>>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Approvals {
-        #[serde(default, alias = "atMostOnce")]
-        at_most_once: bool,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Heartbeat {
-        #[serde(default, alias = "intervalS")]
-        interval_s: Option<u64>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Chat {
-        #[serde(default, alias = "wsUrl")]
-        ws_url: Option<String>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Meta {
-        #[serde(default, rename = "dev.aerostack/workspace")]
-        workspace: Object<Workspace>,
-        #[serde(default, rename = "dev.aerostack/token")]
-        token: Object<Token>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Workspace {
-        #[serde(default)]
-        slug: Option<String>,
-        #[serde(default)]
-        name: Option<String>,
-        #[serde(default, alias = "dashboardUrl")]
-        dashboard_url: Option<String>,
-    }
-
-    #[derive(Default, Deserialize)]
-    struct Token {
-        #[serde(default)]
-        name: Option<String>,
-        #[serde(default)]
-        role: Option<String>,
-    }
-
-    impl From<Answer> for super::Offer {
-        fn from(answer: Answer) -> Self {
-            let Capabilities {
-                experimental,
-                extensions,
-            } = answer.capabilities.0;
-            let offered = experimental.0.aerostack.or(extensions.0.aerostack);
-            let known = offered.is_some();
-            let Object(offered) = offered.unwrap_or_default();
-            let Meta {
-                workspace: Object(workspace),
-                token: Object(token),
-            } = answer.meta.0;
-            Self {
-                known,
-                at_most_once: offered
-                    .approvals
-                    .is_some_and(|approvals| approvals.0.at_most_once),
-                guardian: offered.guardian.is_some(),
-                heartbeat: offered.heartbeat.is_some(),
-                heartbeat_s: offered
-                    .heartbeat
-                    .and_then(|heartbeat| heartbeat.0.interval_s),
-                chat: offered.chat.is_some(),
-                chat_url: offered.chat.and_then(|chat| chat.0.ws_url),
-                name: workspace.name.or(workspace.slug),
-                dashboard_url: workspace.dashboard_url,
-                token_name: token.name,
-                token_role: token.role,
-            }
-        }
+/// The members of an object that may be absent or `null`; `None` if it is something else.
+fn within<'a, const N: usize>(
+    raw: Option<&'a str>,
+    names: [&str; N],
+) -> Option<[Option<&'a str>; N]> {
+    match raw {
+        None | Some("null") => Some([None; N]),
+        Some(raw) => fields(raw, names).ok(),
     }
 }
 
 /// A chat message.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatMessage {
     /// Names the message in this workspace.
     pub id: String,
@@ -363,73 +287,78 @@ pub struct ChatMessage {
     /// What was said.
     pub text: String,
     /// Unix seconds.
-    #[serde(default, deserialize_with = "unix_seconds")]
     pub at: Option<u64>,
     /// The conversation it belongs to.
-    #[serde(default)]
     pub topic: Option<String>,
     /// The bridge it is for; `None`: all.
-    #[serde(default)]
     pub to: Option<String>,
 }
 
 impl ChatMessage {
     /// Reads a pushed `{"type":"chat","message":{…}}`.
     pub fn pushed(raw: &str, secrets: &Secrets) -> Option<ChatMessage> {
-        #[derive(Deserialize)]
-        struct Push {
-            message: Object<ChatMessage>,
-        }
-        let push: Push = object::read(raw).ok()?;
-        Some(push.message.0.without(secrets))
+        let [message] = fields(raw, ["message"]).ok()?;
+        ChatMessage::read(message?, secrets)
     }
 
     /// Reads the `result` of `aerostack/chat/messages`; broken messages are left out.
     pub fn list(raw: &str, secrets: &Secrets) -> Vec<ChatMessage> {
-        #[derive(Deserialize)]
-        struct Messages<'a> {
-            #[serde(borrow, default)]
-            messages: Vec<&'a RawValue>,
-        }
-        let list: Option<Messages<'_>> = object::read(raw).ok();
-        let messages = list.map(|list| list.messages).unwrap_or_default();
+        let list = fields(raw, ["messages"]).ok().and_then(|[list]| list);
+        let list = list.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list).ok());
+        let list = list.unwrap_or_default();
+        let messages = list.iter().map(|raw| raw.get());
         messages
-            .iter()
-            .filter_map(|raw| object::read::<ChatMessage>(raw.get()).ok())
-            .map(|message| message.without(secrets))
+            .filter_map(|raw| ChatMessage::read(raw, secrets))
             .collect()
     }
 
-    fn without(mut self, secrets: &Secrets) -> ChatMessage {
-        if let Cow::Owned(text) = secrets.hide(&self.text) {
-            self.text = text;
+    fn read(raw: &str, secrets: &Secrets) -> Option<ChatMessage> {
+        let names = ["id", "from", "text", "at", "topic", "to"];
+        let [id, from, words, at, topic, to] = fields(raw, names).ok()?;
+        let mut message = ChatMessage {
+            id: text(id).ok()??,
+            from: text(from).ok()??,
+            text: text(words).ok()??,
+            at: unix_seconds(at),
+            topic: text(topic).ok()?,
+            to: text(to).ok()?,
+        };
+        if let Cow::Owned(words) = secrets.hide(&message.text) {
+            message.text = words;
         }
-        secrets.hide_in(&mut self.topic);
-        self
+        secrets.hide_in(&mut message.topic);
+        Some(message)
     }
 }
 
 /// What the guardian answers without an approval: `{"decision","note"?}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardianDecision {
     /// "approved" or "rejected".
-    #[serde(default)]
     pub decision: String,
     /// The reviewer's note.
-    #[serde(default)]
     pub note: Option<String>,
     /// Who decided.
-    #[serde(default, alias = "decidedBy")]
     pub decided_by: Option<String>,
 }
 
 impl GuardianDecision {
     /// Reads a raw `result`; anything else is no decision.
     pub fn parse(raw: &str, secrets: &Secrets) -> GuardianDecision {
-        let mut decision: GuardianDecision = object::read(raw).unwrap_or_default();
+        let mut decision = GuardianDecision::read(raw).unwrap_or_default();
         secrets.hide_in(&mut decision.note);
         secrets.hide_in(&mut decision.decided_by);
         decision
+    }
+
+    fn read(raw: &str) -> Option<GuardianDecision> {
+        let names = ["decision", "note", "decided_by|decidedBy"];
+        let [decision, note, decided_by] = fields(raw, names).ok()?;
+        Some(GuardianDecision {
+            decision: text(decision).ok()?.unwrap_or_default(),
+            note: text(note).ok()?,
+            decided_by: text(decided_by).ok()?,
+        })
     }
 
     /// What it comes to; only the word `approved` lets anything happen.
@@ -454,37 +383,40 @@ pub enum Verdict {
 }
 
 /// The answer to a heartbeat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatAnswer {
     /// Seconds until the next one.
-    #[serde(default, alias = "intervalS")]
     pub interval_s: Option<u64>,
     /// Unread chat messages.
-    #[serde(default, alias = "unreadChat")]
     pub unread_chat: Option<u64>,
 }
 
 impl HeartbeatAnswer {
     /// Reads a raw `result`; anything else says nothing.
     pub fn parse(raw: &str) -> HeartbeatAnswer {
-        object::read(raw).unwrap_or_default()
+        HeartbeatAnswer::read(raw).unwrap_or_default()
+    }
+
+    fn read(raw: &str) -> Option<HeartbeatAnswer> {
+        let names = ["interval_s|intervalS", "unread_chat|unreadChat"];
+        let [interval_s, unread_chat] = fields(raw, names).ok()?;
+        Some(HeartbeatAnswer {
+            interval_s: count(interval_s).ok()?,
+            unread_chat: count(unread_chat).ok()?,
+        })
     }
 }
 
 /// Unix seconds from a number (seconds) or an RFC 3339 text; anything else is absent.
-fn unix_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Time {
-        Number(f64),
-        Text(String),
-        Other(serde::de::IgnoredAny),
+fn unix_seconds(raw: Option<&str>) -> Option<u64> {
+    let raw = raw?;
+    match jsonrpc::string(raw) {
+        Some(text) => parse_rfc3339(&text).map(|ms| ms / 1_000),
+        None => {
+            let seconds = jsonrpc::number(raw).filter(|seconds| *seconds >= 0.0)?;
+            Some(seconds as u64)
+        }
     }
-    Ok(match Time::deserialize(deserializer)? {
-        Time::Number(seconds) if seconds >= 0.0 => Some(seconds as u64),
-        Time::Text(text) => parse_rfc3339(&text).map(|ms| ms / 1_000),
-        Time::Number(_) | Time::Other(_) => None,
-    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod compose;
 
 pub use compose::{error, error_response, notification, request, result};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -68,29 +67,6 @@ pub struct Message<'a> {
     pub error: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Members<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// Keeps an explicit `null` apart from an absent member.
-pub fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
-    <&'de RawValue>::deserialize(deserializer).map(Some)
-}
-
 /// Reads one message or batch.
 pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, Invalid> {
     // "JSON-RPC messages MUST be UTF-8 encoded" (MCP, basic/transports#messages).
@@ -135,27 +111,29 @@ fn batch(text: &str) -> Result<Vec<&str>, Invalid> {
 
 /// Reads one message that is no batch.
 pub fn parse_one(text: &str) -> Result<Message<'_>, Invalid> {
-    let members: Members<'_> = object::read(text).map_err(|error| {
-        // A duplicate or mistyped member is JSON all the same.
+    let names = ["jsonrpc", "id", "method", "params", "result", "error"];
+    let members = object::fields(text, names).map_err(|error| {
+        // A duplicate member is JSON all the same.
         if error.is_data() {
             Invalid::Message
         } else {
             Invalid::Json
         }
     })?;
-    let method = match members.method {
-        Some(method) => Some(string(method.get()).ok_or(Invalid::Message)?),
+    let [version, id, method, params, result, error] = members;
+    let method = match method {
+        Some(method) => Some(string(method).ok_or(Invalid::Message)?),
         None => None,
     };
-    let answer = members.result.is_some() || members.error.is_some();
-    let kind = match (&method, members.id, answer) {
+    let answer = result.is_some() || error.is_some();
+    let kind = match (&method, id, answer) {
         (Some(_), Some(_), false) => Kind::Request,
         (Some(_), None, false) => Kind::Notification,
-        (None, _, true) if version_is_2(members.jsonrpc) => Kind::Response,
+        // `{"error":{"code":"…"}}` of an HTTP front is no JSON-RPC message: only 2.0 says it is one.
+        (None, _, true) if version == Some("\"2.0\"") => Kind::Response,
         _ => return Err(Invalid::Message),
     };
     // MCP: ids are strings or numbers; null is allowed only in an error response.
-    let id = members.id.map(RawValue::get);
     let scalar =
         |id: &str| id.starts_with(['"', '-']) || id.starts_with(|c: char| c.is_ascii_digit());
     if kind == Kind::Request && !id.is_some_and(scalar) {
@@ -166,15 +144,10 @@ pub fn parse_one(text: &str) -> Result<Message<'_>, Invalid> {
         text,
         id,
         method: method.unwrap_or_default(),
-        params: members.params.map(RawValue::get),
-        result: members.result.map(RawValue::get),
-        error: members.error.map(RawValue::get),
+        params,
+        result,
+        error,
     })
-}
-
-/// `{"error":{"code":"…"}}` of an HTTP front is no JSON-RPC message: only 2.0 says it is one.
-fn version_is_2(jsonrpc: Option<&RawValue>) -> bool {
-    jsonrpc.is_some_and(|version| version.get() == "\"2.0\"")
 }
 
 /// Where `inner`, a slice of `outer`, lies.
@@ -204,87 +177,93 @@ pub fn quote(text: &str) -> String {
 }
 
 /// The members of `params` that the bridge looks at.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Params<'a> {
     /// `_meta`.
-    #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
-    pub meta: Option<&'a RawValue>,
+    pub meta: Option<&'a str>,
     /// `name` of tools/call and prompts/get.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub name: Option<&'a RawValue>,
+    pub name: Option<&'a str>,
     /// `uri` of resources/*.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub uri: Option<&'a RawValue>,
+    pub uri: Option<&'a str>,
     /// `taskId` of tasks/*.
-    #[serde(borrow, default, rename = "taskId", deserialize_with = "present")]
-    pub task_id: Option<&'a RawValue>,
+    pub task_id: Option<&'a str>,
     /// `arguments` of tools/call.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub arguments: Option<&'a RawValue>,
+    pub arguments: Option<&'a str>,
     /// `requestId` of notifications/cancelled.
-    #[serde(borrow, default, rename = "requestId", deserialize_with = "present")]
-    pub request_id: Option<&'a RawValue>,
+    pub request_id: Option<&'a str>,
     /// `reason` of notifications/cancelled.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub reason: Option<&'a RawValue>,
+    pub reason: Option<&'a str>,
     /// `protocolVersion` of initialize.
-    #[serde(
-        borrow,
-        default,
-        rename = "protocolVersion",
-        deserialize_with = "present"
-    )]
-    pub protocol_version: Option<&'a RawValue>,
+    pub protocol_version: Option<&'a str>,
     /// `clientInfo` of initialize.
-    #[serde(borrow, default, rename = "clientInfo", deserialize_with = "present")]
-    pub client_info: Option<&'a RawValue>,
+    pub client_info: Option<&'a str>,
     /// `cursor` of the list methods.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub cursor: Option<&'a RawValue>,
+    pub cursor: Option<&'a str>,
 }
 
 impl<'a> Params<'a> {
     /// Peeks into raw `params`; anything but an object has no members.
     pub fn peek(raw: Option<&'a str>) -> Self {
-        raw.and_then(|raw| object::read(raw).ok())
-            .unwrap_or_default()
+        let names = [
+            "_meta",
+            "name",
+            "uri",
+            "taskId",
+            "arguments",
+            "requestId",
+            "reason",
+            "protocolVersion",
+            "clientInfo",
+            "cursor",
+        ];
+        let Some(Ok(found)) = raw.map(|raw| object::fields(raw, names)) else {
+            return Self::default();
+        };
+        let [meta, name, uri, task_id, arguments, request_id, reason, ..] = found;
+        let [.., protocol_version, client_info, cursor] = found;
+        Self {
+            meta,
+            name,
+            uri,
+            task_id,
+            arguments,
+            request_id,
+            reason,
+            protocol_version,
+            client_info,
+            cursor,
+        }
     }
 }
 
 /// The members of `params._meta` that the bridge looks at.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Meta<'a> {
     /// The modern era's version of the request.
-    #[serde(
-        borrow,
-        default,
-        rename = "io.modelcontextprotocol/protocolVersion",
-        deserialize_with = "present"
-    )]
-    pub protocol_version: Option<&'a RawValue>,
+    pub protocol_version: Option<&'a str>,
     /// The modern era's client.
-    #[serde(
-        borrow,
-        default,
-        rename = "io.modelcontextprotocol/clientInfo",
-        deserialize_with = "present"
-    )]
-    pub client_info: Option<&'a RawValue>,
+    pub client_info: Option<&'a str>,
     /// The token that progress notifications carry.
-    #[serde(
-        borrow,
-        default,
-        rename = "progressToken",
-        deserialize_with = "present"
-    )]
-    pub progress_token: Option<&'a RawValue>,
+    pub progress_token: Option<&'a str>,
 }
 
 impl<'a> Meta<'a> {
     /// Peeks into raw `_meta`.
-    pub fn peek(raw: Option<&'a RawValue>) -> Self {
-        raw.and_then(|raw| object::read(raw.get()).ok())
-            .unwrap_or_default()
+    pub fn peek(raw: Option<&'a str>) -> Self {
+        let names = [
+            "io.modelcontextprotocol/protocolVersion",
+            "io.modelcontextprotocol/clientInfo",
+            "progressToken",
+        ];
+        let Some(Ok(found)) = raw.map(|raw| object::fields(raw, names)) else {
+            return Self::default();
+        };
+        let [protocol_version, client_info, progress_token] = found;
+        Self {
+            protocol_version,
+            client_info,
+            progress_token,
+        }
     }
 }
 
@@ -461,15 +440,12 @@ pub fn end_line(message: &mut Vec<u8>) {
 
 /// `code` and `message` of a raw JSON-RPC error object; `None` if it is none.
 pub fn error_parts(raw: &str) -> Option<(i64, String)> {
-    #[derive(Deserialize)]
-    struct Parts {
-        code: i64,
-        #[serde(default)]
-        message: String,
-    }
-    object::read::<Parts>(raw)
-        .ok()
-        .map(|parts| (parts.code, parts.message))
+    let [code, message] = object::fields(raw, ["code", "message"]).ok()?;
+    let message = match message {
+        None => String::new(),
+        Some(raw) => string(raw)?.into_owned(),
+    };
+    Some((code?.parse().ok()?, message))
 }
 
 /// The id in the first bytes of a message that was too long to keep: so that its sender learns which

@@ -8,7 +8,6 @@ use crate::bridge::request::Request;
 use crate::log::{Level, printable};
 use crate::proto::aerostack::{APPROVAL_META, ApprovalState, Decision, Outcome};
 use crate::proto::jsonrpc::{self, Params};
-use serde_json::value::RawValue;
 
 /// Errors of the gateway's own.
 const INTERNAL_ERROR: i64 = -32603;
@@ -186,8 +185,6 @@ fn refusal(label: &str, state: &ApprovalState) -> (String, &'static str) {
 /// "Another `name` than the original's is refused."
 fn is_same_target(original: &Request, edited: &str) -> bool {
     let new = Params::peek(Some(edited));
-    let old_text = |raw: Option<&str>| raw.and_then(jsonrpc::string).map(|text| text.into_owned());
-    let new_text = |raw: Option<&RawValue>| old_text(raw.map(RawValue::get));
-    old_text(original.raw_name()) == new_text(new.name)
-        && old_text(original.uri()) == new_text(new.uri)
+    let text = |raw: Option<&str>| raw.and_then(jsonrpc::string).map(|text| text.into_owned());
+    text(original.raw_name()) == text(new.name) && text(original.uri()) == text(new.uri)
 }

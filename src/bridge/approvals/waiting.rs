@@ -1,6 +1,6 @@
 //! Those who wait: they hear of progress, give up, come back, or are told that the time is over.
 
-use super::approval::{Approval, State};
+use super::approval::State;
 use super::{Approvals, Event, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::ids::{ApprovalKey, Ticket};
@@ -62,19 +62,19 @@ impl Approvals {
         if let Some(older) = older.filter(|older| *older != key) {
             self.cancel(ctx, older, "the same request was asked about again");
         }
-        if self.detached.len() > ctx.limits().detached_max {
-            // Where many are left alone, the first is: no look at all of them.
-            let alone =
-                |(_, approval): &(&ApprovalKey, &Box<Approval>)| approval.calls().is_empty();
-            let oldest = self.approvals.iter().find(alone).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
-                self.cancel(
-                    ctx,
-                    oldest,
-                    "too many approvals are open that nobody waits for",
-                );
-            }
+        if self.detached.len() > ctx.limits().detached_max
+            && let Some(oldest) = self.first_alone()
+        {
+            let why = "too many approvals are open that nobody waits for";
+            self.cancel(ctx, oldest, why);
         }
+    }
+
+    /// The oldest that nobody waits for. Where there are many, it is the first: no look at all of them.
+    fn first_alone(&self) -> Option<ApprovalKey> {
+        let mut all = self.approvals.iter();
+        let (key, _) = all.find(|(_, approval)| approval.calls().is_empty())?;
+        Some(*key)
     }
 
     /// AEROSTACK_APPROVAL_WAIT is over.

@@ -11,7 +11,7 @@ use crate::proto::aerostack::ChatMessage;
 use crate::proto::jsonrpc::{self, Parsed};
 use crate::proto::object;
 use crate::table::Table;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -51,16 +51,32 @@ pub(crate) struct Chat {
     events: VecDeque<Event>,
 }
 
-#[derive(Deserialize)]
+/// What a call of the tool says.
 struct Arguments {
-    #[serde(default)]
     action: Option<String>,
-    #[serde(default)]
     text: Option<String>,
-    #[serde(default)]
     topic: Option<String>,
-    #[serde(default)]
     timeout_s: Option<f64>,
+}
+
+impl Arguments {
+    fn read(raw: &str) -> Result<Self, String> {
+        let names = ["action", "text", "topic", "timeout_s"];
+        let [action, text, topic, timeout_s] =
+            object::fields(raw, names).map_err(|error| error.to_string())?;
+        let words = |name: &str, raw: Option<&str>| {
+            object::text(raw).map_err(|wrong| format!("`{name}` must be {}", wrong.0))
+        };
+        Ok(Self {
+            action: words("action", action)?,
+            text: words("text", text)?,
+            topic: words("topic", topic)?,
+            timeout_s: match timeout_s {
+                None | Some("null") => None,
+                Some(raw) => Some(jsonrpc::number(raw).ok_or("`timeout_s` must be a number")?),
+            },
+        })
+    }
 }
 
 /// Params of `aerostack/chat/messages`.
@@ -133,7 +149,7 @@ impl Chat {
     ) {
         let (raw_id, era) = (request.id().into(), request.era());
         self.calls.insert(ticket, Asked { raw_id, era });
-        let arguments: Arguments = match object::read(request.arguments()) {
+        let arguments = match Arguments::read(request.arguments()) {
             Ok(arguments) => arguments,
             Err(error) => {
                 return self.say(ticket, &format!("invalid arguments: {error}"), true);

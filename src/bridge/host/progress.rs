@@ -6,8 +6,6 @@
 //! server says stays larger and passes as it came; where it falls behind all the same, it is lifted.
 
 use crate::proto::{jsonrpc, object};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Between two notifications of ours: a day of them stays below a server's first 1 and 2.
 const STEP: f64 = 0.001;
@@ -69,20 +67,19 @@ impl Progress {
 }
 
 /// The params of `notifications/progress`, as far as they matter here.
-#[derive(Deserialize)]
 pub(super) struct Told<'a> {
     /// Whose progress.
-    #[serde(borrow, rename = "progressToken")]
-    pub(super) token: &'a RawValue,
+    pub(super) token: &'a str,
     /// How far.
-    #[serde(borrow)]
-    pub(super) progress: &'a RawValue,
+    pub(super) progress: &'a str,
 }
 
 impl<'a> Told<'a> {
     /// Reads raw params.
     pub(super) fn read(params: Option<&'a str>) -> Option<Self> {
-        object::read(params?).ok()
+        let [token, progress] = object::fields(params?, ["progressToken", "progress"]).ok()?;
+        let (token, progress) = (token?, progress?);
+        Some(Self { token, progress })
     }
 }
 

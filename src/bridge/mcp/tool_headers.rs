@@ -13,9 +13,9 @@ use crate::bridge::request::Request;
 use crate::log::Level;
 use crate::proto::header::{encode_value, is_token};
 use crate::proto::http::request::{HeaderLines, is_header_value};
-use crate::proto::jsonrpc::{self, Message, Parsed, present};
+use crate::proto::jsonrpc::{self, Message, Parsed};
+use crate::proto::object;
 use crate::table::Table;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// What a request without its own version is sent as.
@@ -48,23 +48,6 @@ struct Param {
 #[derive(Debug, Default)]
 pub(super) struct ToolHeaders {
     tools: Table<String, Vec<Param>>,
-}
-
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "inputSchema", deserialize_with = "present")]
-    input_schema: Option<&'a RawValue>,
-}
-
-/// What the bridge reads of a ListToolsResult.
-#[derive(Deserialize)]
-struct ToolList<'a> {
-    #[serde(borrow)]
-    tools: &'a RawValue,
-    #[serde(borrow, default, rename = "nextCursor")]
-    next_cursor: Option<&'a RawValue>,
 }
 
 impl ToolHeaders {
@@ -110,16 +93,13 @@ impl ToolHeaders {
     fn learn(&mut self, tools: &[&RawValue]) -> Vec<(usize, String)> {
         let mut violations = Vec::new();
         for (at, raw) in tools.iter().enumerate() {
-            let Ok(tool) = serde_json::from_str::<Tool<'_>>(raw.get()) else {
+            let Ok([name, schema]) = object::fields(raw.get(), ["name", "inputSchema"]) else {
                 continue;
             };
-            let Some(name) = tool.name.and_then(|raw| jsonrpc::string(raw.get())) else {
+            let Some(name) = name.and_then(jsonrpc::string) else {
                 continue;
             };
-            let schema = tool
-                .input_schema
-                .map(RawValue::get)
-                .filter(|raw| raw.contains(ANNOTATION));
+            let schema = schema.filter(|raw| raw.contains(ANNOTATION));
             match schema.map_or(Ok(Vec::new()), annotations) {
                 Ok(params) if params.is_empty() => {
                     self.tools.remove(name.as_ref());
@@ -423,16 +403,14 @@ impl Mcp {
 
 /// The `tools` of a result, as one raw text and one by one.
 pub(crate) fn tool_list<'a>(message: &Message<'a>) -> Option<(&'a str, Vec<&'a RawValue>)> {
-    let list: ToolList<'a> = serde_json::from_str(message.result?).ok()?;
-    let tools: Vec<&'a RawValue> = serde_json::from_str(list.tools.get()).ok()?;
-    Some((list.tools.get(), tools))
+    let [tools] = object::fields(message.result?, ["tools"]).ok()?;
+    let tools = tools?;
+    Some((tools, serde_json::from_str(tools).ok()?))
 }
 
 fn next_cursor(result: &str) -> Option<&str> {
-    let list: ToolList<'_> = serde_json::from_str(result).ok()?;
-    list.next_cursor
-        .map(RawValue::get)
-        .filter(|raw| *raw != "null")
+    let [cursor] = object::fields(result, ["nextCursor"]).ok()?;
+    cursor.filter(|raw| *raw != "null")
 }
 
 /// The raw `_meta` of a modern request, without what belongs to that request alone.
