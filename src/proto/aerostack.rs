@@ -1,8 +1,4 @@
-//! What the gateway and an Aerostack workspace say to each other beyond MCP: approvals, guardian,
-//! heartbeat, chat. All of these shapes stand here, so that a change of the wire format is a change
-//! of this file. Unknown members are ignored, camelCase spellings accepted, times are unix seconds
-//! or RFC 3339. Texts that people will see come out without secrets, URLs for them only if they lead
-//! to a web page.
+#![doc = include_str!("aerostack.md")]
 
 use super::jsonrpc::{self, quote};
 use super::object::{count, fields, flag, text};
