@@ -7,7 +7,7 @@
 mod refused;
 mod words;
 
-pub use refused::quote_body;
+pub(crate) use refused::quote_body;
 
 use crate::proto::http::HttpError;
 use crate::proto::transport::{Close, CloseCause};

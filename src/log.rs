@@ -45,14 +45,14 @@ impl Level {
 /// The most bytes of one log line's text; the rest is cut, here and nowhere else. With what stands
 /// before it a line stays below PIPE_BUF (4096 bytes on Linux, 512 on macOS): one write of so much is
 /// atomic and never blocks on a writable pipe.
-pub const LINE_MAX_BYTES: usize = if cfg!(target_os = "linux") {
+pub(crate) const LINE_MAX_BYTES: usize = if cfg!(target_os = "linux") {
     3_000
 } else {
     400
 };
 
 /// One line for stderr: time (UTC), level, text; no control characters but the final newline.
-pub fn line(level: Level, wall_ms: u64, text: &str) -> String {
+pub(crate) fn line(level: Level, wall_ms: u64, text: &str) -> String {
     let mut line = timestamp::to_rfc3339(wall_ms);
     line.push_str(" aerostack-gateway ");
     line.push_str(level.name());
@@ -63,7 +63,7 @@ pub fn line(level: Level, wall_ms: u64, text: &str) -> String {
 }
 
 /// One line about the program itself, before or after its loop: without time and level.
-pub fn short_line(text: &str) -> String {
+pub(crate) fn short_line(text: &str) -> String {
     let mut line = "aerostack-gateway: ".to_owned();
     push_printable(&mut line, text, LINE_MAX_BYTES);
     line.push('\n');
@@ -72,7 +72,7 @@ pub fn short_line(text: &str) -> String {
 
 /// Text from the network made safe for terminals and logs: control characters become blanks, and it
 /// is cut at `max_bytes` on a character's border.
-pub fn printable(text: &str, max_bytes: usize) -> String {
+pub(crate) fn printable(text: &str, max_bytes: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(max_bytes));
     push_printable(&mut clean, text, max_bytes);
     clean

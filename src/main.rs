@@ -1,15 +1,15 @@
 //! The program: arguments, configuration, reactor, exit code.
 
-use aerostack_gateway::bridge::Bridge;
-use aerostack_gateway::check::{self, Check, Style};
-use aerostack_gateway::cli::{self, Command, Options};
-use aerostack_gateway::config::{Config, LOG_FILE, Limits, SettingError};
-use aerostack_gateway::guard::{self, Disk, Hook};
-use aerostack_gateway::hosts::{self, HookCommand, Host, Placeholders, Server};
-use aerostack_gateway::io::{self, Environment, ShellSettings};
-use aerostack_gateway::log::Level;
-use aerostack_gateway::refusal::Refusal;
-use aerostack_gateway::setup::{self, SetupError};
+use aerostack_gateway::api::bridge::Bridge;
+use aerostack_gateway::api::check::{self, Check, Style};
+use aerostack_gateway::api::cli::{self, Command, Options};
+use aerostack_gateway::api::config::{Config, LOG_FILE, Limits, SettingError};
+use aerostack_gateway::api::guard::{self, Disk, Hook};
+use aerostack_gateway::api::hosts::{self, HookCommand, Host, Placeholders, Server};
+use aerostack_gateway::api::io::{self, Environment, ShellSettings};
+use aerostack_gateway::api::log::Level;
+use aerostack_gateway::api::refusal::Refusal;
+use aerostack_gateway::api::setup::{self, SetupError};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ use crate::proto::jsonrpc;
 use crate::proto::secrets::Secrets;
 use crate::proto::transport::ConnId;
 use builtin::Counts;
-pub use channel::Socket;
+pub(crate) use channel::Socket;
 use context::{Context, Timer};
 pub use contract::{Engine, Input, Now, Output};
 use extension::Extension;

@@ -288,7 +288,7 @@ impl Request {
 
     /// What a consent for this request is bound to.
     pub(crate) fn identity(&self) -> Identity {
-        Identity::of_parts(&self.method, self.params())
+        Identity::of(&self.method, self.params())
     }
 
     fn at(&self, span: Option<Span>) -> Option<&str> {

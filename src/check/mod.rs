@@ -27,7 +27,7 @@ const FIRST: Duration = Duration::from_millis(9_000);
 /// Any later step.
 const STEP: Duration = Duration::from_millis(2_500);
 /// The phases of a connection.
-pub const PHASES: [Duration; 3] = [
+pub(crate) const PHASES: [Duration; 3] = [
     Duration::from_millis(3_000),
     Duration::from_millis(2_000),
     Duration::from_millis(2_000),

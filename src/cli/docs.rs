@@ -6,7 +6,7 @@ use crate::hosts::HOSTS;
 use std::fmt::Write;
 
 /// A file below the target directory and its text.
-pub type Document = (&'static str, String);
+pub(crate) type Document = (&'static str, String);
 
 /// All generated files.
 pub fn documents() -> Vec<Document> {
@@ -19,7 +19,7 @@ pub fn documents() -> Vec<Document> {
 }
 
 /// man-pages(7), in the man(7) macros that every formatter knows.
-pub fn man() -> String {
+pub(crate) fn man() -> String {
     let mut out = format!(
         ".TH AEROSTACK-GATEWAY 1 \"\" \"aerostack-gateway {}\" \"User Commands\"\n",
         env!("CARGO_PKG_VERSION")
@@ -103,7 +103,7 @@ fn variables() -> impl Iterator<Item = &'static str> {
 }
 
 /// For bash 3.2 and later, with or without the bash-completion package.
-pub fn bash() -> String {
+pub(crate) fn bash() -> String {
     let names: Vec<String> = variables().map(|name| format!("{name}=")).collect();
     format!(
         r#"# bash completion for aerostack-gateway
@@ -126,7 +126,7 @@ complete -F _aerostack_gateway aerostack-gateway
 }
 
 /// For zsh's own completion system.
-pub fn zsh() -> String {
+pub(crate) fn zsh() -> String {
     let mut out = "#compdef aerostack-gateway\n_arguments -s \\\n".to_owned();
     for flag in FLAGS.iter().chain(GUARD_FLAGS) {
         let help = flag.help.replace('\'', "'\\''").replace(':', "\\:");
@@ -153,7 +153,7 @@ pub fn zsh() -> String {
 }
 
 /// For fish.
-pub fn fish() -> String {
+pub(crate) fn fish() -> String {
     let mut out = "complete -c aerostack-gateway -f\n".to_owned();
     for flag in FLAGS.iter().chain(GUARD_FLAGS) {
         let _ = write!(out, "complete -c aerostack-gateway");

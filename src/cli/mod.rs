@@ -1,11 +1,12 @@
 //! The command line: arguments become one [`Command`]. Nothing is done here.
 
-pub mod docs;
+pub(crate) mod docs;
 mod guard;
 mod table;
 
 pub use guard::is_hook;
-pub use table::{FLAGS, Flag, GUARD_FLAGS, SETTINGS, Setting, usage};
+pub(crate) use table::FLAGS;
+pub use table::usage;
 
 use crate::config::{HEADER_OPTION_PREFIX, Header, parse_seconds};
 use crate::guard::Hook;

@@ -5,7 +5,7 @@ use crate::hosts;
 use std::fmt::Write;
 
 /// An option of the command line.
-pub struct Flag {
+pub(crate) struct Flag {
     /// `-h`, where there is a short form.
     pub short: Option<&'static str>,
     /// `--help`.
@@ -17,7 +17,7 @@ pub struct Flag {
 }
 
 /// A setting of the environment; several may share a line.
-pub struct Setting {
+pub(crate) struct Setting {
     /// The variables, joined by ", ".
     pub names: &'static str,
     /// What it is for: fits `--help`.
@@ -47,7 +47,7 @@ const fn setting(names: &'static str, help: &'static str) -> Setting {
 }
 
 /// All options, in the order of `--help`.
-pub const FLAGS: &[Flag] = &[
+pub(crate) const FLAGS: &[Flag] = &[
     flag(
         "--setup",
         None,
@@ -106,7 +106,7 @@ pub const FLAGS: &[Flag] = &[
 ];
 
 /// Options that go with `--guard`: a person types them once, or never.
-pub const GUARD_FLAGS: &[Flag] = &[
+pub(crate) const GUARD_FLAGS: &[Flag] = &[
     flag(
         "--guard-explain",
         Some("COMMAND"),
@@ -145,7 +145,7 @@ pub const GUARD_FLAGS: &[Flag] = &[
 ];
 
 /// The settings that people need; the README has all.
-pub const SETTINGS: &[Setting] = &[
+pub(crate) const SETTINGS: &[Setting] = &[
     setting("AEROSTACK_WORKSPACE_URL", "required: the workspace's URL"),
     setting(
         "AEROSTACK_TOKEN",

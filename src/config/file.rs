@@ -28,7 +28,7 @@ const TRUSTED_ORIGINS: &str = "AEROSTACK_TRUSTED_ORIGINS";
 
 /// A settings file's content.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct SettingsFile {
+pub(crate) struct SettingsFile {
     pairs: Vec<(String, String)>,
     /// Names that are other programs'.
     foreign: Vec<String>,
@@ -37,7 +37,7 @@ pub struct SettingsFile {
 impl SettingsFile {
     /// Reads the text. No quotes, no expansion: a value is what stands behind the `=`, without blanks
     /// at its ends. The error names the line and repeats no value.
-    pub fn parse(text: &str) -> Result<SettingsFile, String> {
+    pub(crate) fn parse(text: &str) -> Result<SettingsFile, String> {
         let mut file = SettingsFile::default();
         let text = text.trim_start_matches('\u{feff}');
         for (index, line) in text.lines().enumerate() {
@@ -72,23 +72,23 @@ impl SettingsFile {
     }
 
     /// A setting's value.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// The names of its settings.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().map(|(name, _)| name.as_str())
     }
 
     /// Names that it holds and that are not ours: they have no effect.
-    pub fn foreign(&self) -> &[String] {
+    pub(crate) fn foreign(&self) -> &[String] {
         &self.foreign
     }
 
     /// The text of a settings file with this URL and token; the other lines of the old one stay.
-    pub fn with_pair(old: &str, url: &str, token: &str) -> String {
+    pub(crate) fn with_pair(old: &str, url: &str, token: &str) -> String {
         let is_pair = |line: &&str| {
             let name = line.trim().trim_start_matches('\u{feff}').split('=').next();
             name.is_some_and(|name| [URL, TOKEN, TOKEN_FILE].contains(&name.trim_end()))
@@ -106,7 +106,7 @@ impl SettingsFile {
 
     /// Whether a setting belongs to the pair of URL and token: it counts only where both come from
     /// the same source.
-    pub fn is_of_pair(name: &str) -> bool {
+    pub(crate) fn is_of_pair(name: &str) -> bool {
         [URL, TOKEN, TOKEN_FILE, TRUSTED_ORIGINS].contains(&name) || name.starts_with(HEADER_PREFIX)
     }
 }

@@ -10,9 +10,9 @@ use crate::proto::http::request::is_header_value;
 use std::fmt;
 
 /// What the variables' names begin with; what follows is the person's choice.
-pub const HEADER_PREFIX: &str = "AEROSTACK_HEADER_";
+pub(crate) const HEADER_PREFIX: &str = "AEROSTACK_HEADER_";
 /// The same for those of the command line: a header of theirs takes the place of others of its name.
-pub const HEADER_OPTION_PREFIX: &str = "AEROSTACK_HEADER_OPTION_";
+pub(crate) const HEADER_OPTION_PREFIX: &str = "AEROSTACK_HEADER_OPTION_";
 
 /// Headers that the gateway writes itself, or whose meaning belongs to one connection: one of them
 /// twice, or another value, would break the framing, the session or the authorization.

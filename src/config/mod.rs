@@ -11,11 +11,11 @@ mod placeholder;
 mod proxy;
 mod token;
 
-pub use file::{SettingsFile, SettingsFileUse};
-pub use headers::{HEADER_OPTION_PREFIX, HEADER_PREFIX, Header};
+pub(crate) use file::{SettingsFile, SettingsFileUse};
+pub(crate) use headers::{HEADER_OPTION_PREFIX, HEADER_PREFIX, Header};
 pub use limits::Limits;
-pub use proxy::{Proxy, ProxyRules};
-pub use token::Token;
+pub(crate) use proxy::{Proxy, ProxyRules};
+pub(crate) use token::Token;
 
 use crate::log::Level;
 use crate::proto::endpoint::{Endpoint, EndpointError, Scheme};
@@ -72,7 +72,7 @@ impl TrustFiles {
 }
 
 /// Whether a workspace's URL or a token was pasted and never filled in.
-pub fn is_placeholder(name: &str, value: &str) -> bool {
+pub(crate) fn is_placeholder(name: &str, value: &str) -> bool {
     match name {
         URL => Placeholder::in_url(value).is_some(),
         _ => Placeholder::of(value).is_some(),
@@ -411,7 +411,7 @@ fn seconds(
 }
 
 /// Seconds from 0 to a week.
-pub fn parse_seconds(text: &str) -> Option<Duration> {
+pub(crate) fn parse_seconds(text: &str) -> Option<Duration> {
     let number = jsonrpc::number(text.trim());
     let seconds = number.filter(|s| (0.0..=604_800.0).contains(s))?;
     Duration::try_from_secs_f64(seconds).ok()

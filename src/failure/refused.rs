@@ -50,7 +50,7 @@ fn with_challenge(words: String, challenge: Challenge, hide: impl Fn(&str) -> St
 
 /// The peer's own words in an error body: a JSON error's message, an HTML page's title, or the first
 /// words of a text. Empty if there is nothing to quote.
-pub fn quote_body(body: &[u8]) -> (String, bool) {
+pub(crate) fn quote_body(body: &[u8]) -> (String, bool) {
     let text = String::from_utf8_lossy(&body[..body.len().min(4_096)]);
     let trimmed = text.trim_start();
     if trimmed.starts_with('<') {

@@ -29,14 +29,15 @@ mod shell;
 mod shown;
 
 pub use disk::Disk;
-pub use event::{Event, Malformed};
-pub use hook::{Hook, Offline};
-pub use risk::Category;
+pub use event::Event;
+pub use hook::Hook;
+pub(crate) use hook::Offline;
+pub(crate) use risk::Category;
 
 use rules::{Pattern, Rules};
 
 /// The largest event that is read. An AI tool's largest is a file it writes.
-pub const INPUT_MAX_BYTES: usize = 16 << 20;
+pub(crate) const INPUT_MAX_BYTES: usize = 16 << 20;
 
 /// What the guard asks of the disk and the system.
 pub trait Files {

@@ -230,7 +230,7 @@ fn state(form: &Form, source: &dyn Source, program: &str) -> Option<String> {
 }
 
 /// Seconds after which the hook has to have answered: the host's limit less max(5 s, 5 %).
-pub fn hook_deadline(host: &Host) -> Option<u64> {
+pub(crate) fn hook_deadline(host: &Host) -> Option<u64> {
     let seconds = form(host).ok()?.seconds;
     Some(seconds - (seconds / 20).max(5))
 }

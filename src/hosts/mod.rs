@@ -26,9 +26,10 @@ mod toml_tests;
 
 pub use entry::{Placeholders, Server, print};
 pub use find::file;
-pub use hooks::{HookCommand, hook_deadline, hook_states, install_hook, uninstall_hook};
+pub(crate) use hooks::hook_deadline;
+pub use hooks::{HookCommand, hook_states, install_hook, uninstall_hook};
 pub use install::{install, uninstall};
-pub use table::HOSTS;
+pub(crate) use table::HOSTS;
 
 use find::Base;
 use value::Value;
@@ -124,7 +125,7 @@ impl Host {
 }
 
 /// The host of this name.
-pub fn find(name: &str) -> Option<&'static Host> {
+pub(crate) fn find(name: &str) -> Option<&'static Host> {
     HOSTS.iter().find(|host| host.name == name)
 }
 

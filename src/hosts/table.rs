@@ -14,7 +14,7 @@ const fn place(base: Base, folder: &'static str, file: &'static str) -> Place {
 const STDIO: &[(&str, Fixed)] = &[("type", Text("stdio"))];
 
 /// All hosts, by name.
-pub const HOSTS: &[Host] = &[
+pub(crate) const HOSTS: &[Host] = &[
     Host {
         name: "claude-code",
         title: "Claude Code",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const ANCESTORS_MAX: usize = 64;
 
 /// All of stdin, at most so many bytes, at the latest after `patience`. The error says what was wrong.
-pub fn read_event(max_bytes: usize, patience: Duration) -> Result<Vec<u8>, String> {
+pub(crate) fn read_event(max_bytes: usize, patience: Duration) -> Result<Vec<u8>, String> {
     let ends = clock::now().mono + patience;
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
     let stdin = std::io::stdin();
@@ -59,7 +59,7 @@ pub fn panics_deny() {
 }
 
 /// The path without links, if it exists.
-pub fn real_path(path: &str) -> Option<String> {
+pub(crate) fn real_path(path: &str) -> Option<String> {
     fs::canonicalize(path)
         .ok()?
         .into_os_string()
@@ -68,7 +68,7 @@ pub fn real_path(path: &str) -> Option<String> {
 }
 
 /// Where a symbolic link leads.
-pub fn link_target(path: &str) -> Option<String> {
+pub(crate) fn link_target(path: &str) -> Option<String> {
     fs::read_link(path)
         .ok()?
         .into_os_string()
@@ -77,12 +77,12 @@ pub fn link_target(path: &str) -> Option<String> {
 }
 
 /// True where something is there.
-pub fn exists(path: &str) -> bool {
+pub(crate) fn exists(path: &str) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
 /// A regular file's text, if it is no longer than this.
-pub fn short_text(path: &str, max_bytes: u64) -> Option<String> {
+pub(crate) fn short_text(path: &str, max_bytes: u64) -> Option<String> {
     let long = fs::metadata(path).ok()?.len() > max_bytes;
     (!long)
         .then(|| super::file::read_text(path, max_bytes).ok())
@@ -90,7 +90,7 @@ pub fn short_text(path: &str, max_bytes: u64) -> Option<String> {
 }
 
 /// True for this process, those above it, and other ones of this program. Where that can not be known, true.
-pub fn is_ours(pid: u32) -> bool {
+pub(crate) fn is_ours(pid: u32) -> bool {
     if !exists("/proc/self") {
         return true;
     }
@@ -113,7 +113,7 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 /// Appends a line to the log file, if it can be opened.
-pub fn log_line(path: &str, text: &str) {
+pub(crate) fn log_line(path: &str, text: &str) {
     if let Ok(mut file) = super::log_file::LogFile::open(path) {
         file.line(&crate::log::line(
             crate::log::Level::Info,

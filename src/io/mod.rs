@@ -40,28 +40,26 @@ mod usage;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use crate::bridge::Engine;
+pub(crate) use crate::bridge::Engine;
 use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
 use std::time::Duration;
 
 pub use clock::now;
 pub use environment::{Environment, program_path, random_seed, report_style, variable};
-pub use hook::{
-    exists, is_ours, link_target, log_line, panics_deny, read_event, real_path, short_text,
-    write_answer,
-};
-pub use proxy::Proxy;
+pub(crate) use hook::{exists, is_ours, link_target, log_line, read_event, real_path, short_text};
+pub use hook::{panics_deny, write_answer};
+pub(crate) use proxy::Proxy;
 pub use reactor::run;
 pub use refusing::{refuse, stdin_is_terminal};
-pub use roots::ExtraRoots;
-pub use settings_file::{default_settings_file, settings_file_content, write_settings_file};
+pub use settings_file::default_settings_file;
+pub(crate) use settings_file::{settings_file_content, write_settings_file};
 pub use stderr::say;
-pub use terminal::Terminal;
-pub use tls::TlsSettings;
+pub(crate) use terminal::Terminal;
+pub(crate) use tls::TlsSettings;
 
 /// Chooses the proxy for a target that is not on this machine.
-pub type ProxyChoice = Box<dyn Fn(&Endpoint) -> Option<Proxy>>;
+pub(crate) type ProxyChoice = Box<dyn Fn(&Endpoint) -> Option<Proxy>>;
 
 /// What the shell needs to know.
 #[derive(Default)]

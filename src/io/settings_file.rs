@@ -61,7 +61,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Found>, String> {
 }
 
 /// The text of a settings file that can be trusted; `Ok(None)` where there is none.
-pub fn settings_file_content(path: &Path) -> Result<Option<String>, String> {
+pub(crate) fn settings_file_content(path: &Path) -> Result<Option<String>, String> {
     Ok(read_text(path)?.map(|(text, _)| text))
 }
 
@@ -135,7 +135,7 @@ fn is_in_home(path: &Path) -> bool {
 }
 
 /// Writes a new settings file in one step: its folder 0700, the file 0600.
-pub fn write_settings_file(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn write_settings_file(path: &Path, text: &str) -> Result<(), String> {
     let shown = path.display();
     let folder = path
         .parent()

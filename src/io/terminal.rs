@@ -23,13 +23,13 @@ const SIGNALS: [i32; 9] = [
 const LINE_MAX_BYTES: usize = 4096;
 
 /// A person's terminal: stdin and stdout are one.
-pub struct Terminal {
+pub(crate) struct Terminal {
     signals: Signals,
 }
 
 impl Terminal {
     /// `None` where a program or file is at either end. The error is the system's.
-    pub fn open() -> io::Result<Option<Terminal>> {
+    pub(crate) fn open() -> io::Result<Option<Terminal>> {
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             return Ok(None);
         }
@@ -38,18 +38,18 @@ impl Terminal {
     }
 
     /// Shows text.
-    pub fn show(&self, text: &str) {
+    pub(crate) fn show(&self, text: &str) {
         show(text);
     }
 
     /// Asks, and reads one line without blanks at its ends; `None` at the end of the input.
-    pub fn ask(&self, question: &str) -> Option<String> {
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
         self.show(question);
         read_line(|| Ok(()))
     }
 
     /// Asks for yes or no; anything but yes is a no.
-    pub fn agrees(&self, question: &str) -> bool {
+    pub(crate) fn agrees(&self, question: &str) -> bool {
         let answer = self.ask(&format!("{question} [y/N] "));
         answer.is_some_and(|answer| {
             answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes")
@@ -58,7 +58,7 @@ impl Terminal {
 
     /// As `ask`, with nothing shown of what is typed. The error is the system's: then nothing was
     /// read.
-    pub fn ask_secret(&mut self, question: &str) -> io::Result<Option<String>> {
+    pub(crate) fn ask_secret(&mut self, question: &str) -> io::Result<Option<String>> {
         self.signals.hold(true);
         let line = self.read_secret(question);
         self.signals.hold(false);

@@ -1,3 +1,5 @@
+//! The wire contract between the gateway and an Aerostack workspace.
+//!
 #![doc = include_str!("aerostack.md")]
 
 use super::jsonrpc::{self, quote};
@@ -8,15 +10,15 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The error code for "this needs a person's approval".
-pub const APPROVAL_NEEDED: i64 = -32050;
+pub(crate) const APPROVAL_NEEDED: i64 = -32050;
 /// Where a retried request names the approval that allows it.
-pub const APPROVAL_META: &str = "dev.aerostack/approval_id";
+pub(crate) const APPROVAL_META: &str = "dev.aerostack/approval_id";
 /// The longest approval id.
 const APPROVAL_ID_MAX: usize = 128;
 
 /// The `data` of a -32050 error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApprovalNeeded {
+pub(crate) struct ApprovalNeeded {
     /// Names the approval; see [`is_approval_id`].
     pub approval_id: String,
     /// Where the decision is pushed.
@@ -33,7 +35,7 @@ pub struct ApprovalNeeded {
 
 impl ApprovalNeeded {
     /// Reads a raw JSON-RPC error object; `None` unless its data is there and its id is sound.
-    pub fn of_error(raw: &str, secrets: &Secrets) -> Option<ApprovalNeeded> {
+    pub(crate) fn of_error(raw: &str, secrets: &Secrets) -> Option<ApprovalNeeded> {
         let [data] = fields(raw, ["data"]).ok()?;
         let names = [
             "approval_id|approvalId",
@@ -71,7 +73,7 @@ fn page(url: Option<String>, secrets: &Secrets) -> Option<String> {
 }
 
 /// "1 to 128 of A-Z a-z 0-9 _ - . and not only dots": it becomes part of a URL.
-pub fn is_approval_id(id: &str) -> bool {
+pub(crate) fn is_approval_id(id: &str) -> bool {
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (1..=APPROVAL_ID_MAX).contains(&id.len())
         && id.bytes().all(sound)
@@ -80,7 +82,7 @@ pub fn is_approval_id(id: &str) -> bool {
 
 /// What has become of an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Undecided, or a status that this version does not know.
     Pending,
     /// Send the request again; with these params (raw JSON) where the approver edited it.
@@ -100,7 +102,7 @@ pub enum Decision {
 
 /// What an executed approval came to, raw JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// `result`.
     Result(String),
     /// `error`.
@@ -111,7 +113,7 @@ pub enum Outcome {
 
 /// An approval object: pushed, polled, or returned by a cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApprovalState {
+pub(crate) struct ApprovalState {
     /// Whose state this is.
     pub approval_id: String,
     /// What it is.
@@ -124,7 +126,7 @@ pub struct ApprovalState {
 
 impl ApprovalState {
     /// Reads an approval object from raw JSON; `None` if it is none.
-    pub fn parse(raw: &str, secrets: &Secrets) -> Option<ApprovalState> {
+    pub(crate) fn parse(raw: &str, secrets: &Secrets) -> Option<ApprovalState> {
         let names = [
             "approval_id|approvalId",
             "status",
@@ -173,7 +175,11 @@ fn refusal(word: &str) -> Option<Decision> {
 }
 
 /// Params of `aerostack/approvals/get`, and of `…/cancel` with a reason.
-pub fn approval_params(approval_id: &str, reason: Option<&str>, meta: Option<&str>) -> String {
+pub(crate) fn approval_params(
+    approval_id: &str,
+    reason: Option<&str>,
+    meta: Option<&str>,
+) -> String {
     let reason = reason
         .map(|reason| format!(",\"reason\":{}", quote(reason)))
         .unwrap_or_default();
@@ -185,7 +191,7 @@ pub fn approval_params(approval_id: &str, reason: Option<&str>, meta: Option<&st
 
 /// What a workspace says of itself in its `initialize` or `server/discover` result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// It knows these extensions at all.
     pub known: bool,
     /// It executes an approval once and answers a repeat with the recorded outcome.
@@ -212,7 +218,7 @@ pub struct Offer {
 
 impl Offer {
     /// Reads a raw `result`; a plain server offers nothing.
-    pub fn of_result(raw: &str, secrets: &Secrets) -> Offer {
+    pub(crate) fn of_result(raw: &str, secrets: &Secrets) -> Offer {
         let mut offer = Offer::read(raw).unwrap_or_default();
         for text in [
             &mut offer.name,
@@ -275,7 +281,7 @@ fn within<'a, const N: usize>(
 
 /// A chat message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChatMessage {
+pub(crate) struct ChatMessage {
     /// Names the message in this workspace.
     pub id: String,
     /// "user" or "agent".
@@ -292,13 +298,13 @@ pub struct ChatMessage {
 
 impl ChatMessage {
     /// Reads a pushed `{"type":"chat","message":{…}}`.
-    pub fn pushed(raw: &str, secrets: &Secrets) -> Option<ChatMessage> {
+    pub(crate) fn pushed(raw: &str, secrets: &Secrets) -> Option<ChatMessage> {
         let [message] = fields(raw, ["message"]).ok()?;
         ChatMessage::read(message?, secrets)
     }
 
     /// Reads the `result` of `aerostack/chat/messages`; broken messages are left out.
-    pub fn list(raw: &str, secrets: &Secrets) -> Vec<ChatMessage> {
+    pub(crate) fn list(raw: &str, secrets: &Secrets) -> Vec<ChatMessage> {
         let list = fields(raw, ["messages"]).ok().and_then(|[list]| list);
         let list = list.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list).ok());
         let list = list.unwrap_or_default();
@@ -329,7 +335,7 @@ impl ChatMessage {
 
 /// What the guardian answers without an approval: `{"decision","note"?}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GuardianDecision {
+pub(crate) struct GuardianDecision {
     /// "approved" or "rejected".
     pub decision: String,
     /// The reviewer's note.
@@ -340,7 +346,7 @@ pub struct GuardianDecision {
 
 impl GuardianDecision {
     /// Reads a raw `result`; anything else is no decision.
-    pub fn parse(raw: &str, secrets: &Secrets) -> GuardianDecision {
+    pub(crate) fn parse(raw: &str, secrets: &Secrets) -> GuardianDecision {
         let mut decision = GuardianDecision::read(raw).unwrap_or_default();
         secrets.hide_in(&mut decision.note);
         secrets.hide_in(&mut decision.decided_by);
@@ -358,7 +364,7 @@ impl GuardianDecision {
     }
 
     /// What it comes to; only the word `approved` lets anything happen.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match self.decision.as_str() {
             "approved" => Verdict::Approved,
             word if refusal(word).is_some() => Verdict::Rejected,
@@ -369,7 +375,7 @@ impl GuardianDecision {
 
 /// What a guardian's answer comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Go on.
     Approved,
     /// A clear no.
@@ -380,7 +386,7 @@ pub enum Verdict {
 
 /// The answer to a heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeartbeatAnswer {
+pub(crate) struct HeartbeatAnswer {
     /// Seconds until the next one.
     pub interval_s: Option<u64>,
     /// Unread chat messages.
@@ -389,7 +395,7 @@ pub struct HeartbeatAnswer {
 
 impl HeartbeatAnswer {
     /// Reads a raw `result`; anything else says nothing.
-    pub fn parse(raw: &str) -> HeartbeatAnswer {
+    pub(crate) fn parse(raw: &str) -> HeartbeatAnswer {
         HeartbeatAnswer::read(raw).unwrap_or_default()
     }
 

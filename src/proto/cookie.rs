@@ -9,18 +9,18 @@ use std::fmt;
 use super::timestamp::parse_cookie_date;
 
 /// The most cookies of the origin; section 6.1 asks for "at least 50 cookies per domain".
-pub const COOKIES_MAX: usize = 50;
+pub(crate) const COOKIES_MAX: usize = 50;
 /// The largest cookie, "as measured by the sum of the length of the cookie's name, value, and
 /// attributes" (section 6.1); of the attributes only the path is kept.
-pub const COOKIE_MAX_BYTES: usize = 4_096;
+pub(crate) const COOKIE_MAX_BYTES: usize = 4_096;
 /// The longest Cookie header: servers refuse heads from 8 or 16 KiB on.
-pub const HEADER_MAX_BYTES: usize = 16 << 10;
+pub(crate) const HEADER_MAX_BYTES: usize = 16 << 10;
 /// The longest Set-Cookie line that is looked at; attributes that nobody keeps can be long, too.
-pub const LINE_MAX_BYTES: usize = 2 * COOKIE_MAX_BYTES;
+pub(crate) const LINE_MAX_BYTES: usize = 2 * COOKIE_MAX_BYTES;
 
 /// The cookies of one origin, the least recently used first.
 #[derive(Clone, Default)]
-pub struct Jar {
+pub(crate) struct Jar {
     cookies: Vec<Cookie>,
     /// How many cookies were ever made: the order in which they are sent.
     made: u64,
@@ -41,7 +41,13 @@ struct Cookie {
 impl Jar {
     /// Takes one Set-Cookie line of a response to `request_path` (a query is ignored). `secure`: it
     /// came over TLS. What is malformed, too large or not allowed is dropped.
-    pub fn store(&mut self, set_cookie: &[u8], request_path: &str, secure: bool, wall_ms: u64) {
+    pub(crate) fn store(
+        &mut self,
+        set_cookie: &[u8],
+        request_path: &str,
+        secure: bool,
+        wall_ms: u64,
+    ) {
         let Some(line) = Line::parse(set_cookie) else {
             return;
         };
@@ -79,7 +85,7 @@ impl Jar {
 
     /// The value of the Cookie header for a request to `path` (a query is ignored), if there is any
     /// cookie for it. Those that are sent count as used now.
-    pub fn header(&mut self, path: &str, secure: bool, wall_ms: u64) -> Option<String> {
+    pub(crate) fn header(&mut self, path: &str, secure: bool, wall_ms: u64) -> Option<String> {
         self.drop_expired(wall_ms);
         let path = without_query(path);
         let fits = |cookie: &Cookie| (secure || !cookie.secure) && path_matches(path, &cookie.path);
@@ -108,14 +114,14 @@ impl Jar {
     }
 
     /// The values, without the quotes around them: they are to be masked wherever text is shown.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.cookies
             .iter()
             .map(|cookie| cookie.value.trim_matches('"'))
     }
 
     /// Forgets all: the token has changed, and with it who is asking.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.cookies.clear();
     }
 

@@ -326,7 +326,7 @@ impl fmt::Display for EndpointError {
 impl std::error::Error for EndpointError {}
 
 /// RFC 9110 section 4.1 recommends to support at least 8000 octets; nobody needs more.
-pub const MAX_URL: usize = 8000;
+pub(crate) const MAX_URL: usize = 8000;
 
 /// Refuses what may stand nowhere in a URL, most telling mistake first.
 fn check_bytes(url: &str) -> Result<(), EndpointError> {

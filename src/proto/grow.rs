@@ -7,7 +7,7 @@ const DOUBLE_UNTIL: usize = 1 << 20;
 
 /// Appends `bytes`, growing by at most a quarter once the buffer is large, and not past `limit`
 /// where that suffices: doubling would cost 16 MB for a value of 9 MB.
-pub fn extend(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+pub(crate) fn extend(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
     if let Err(refused) = try_extend(buffer, bytes, limit) {
         // What can go on without is asked by `try_extend`.
         panic!("{refused}");
@@ -15,7 +15,11 @@ pub fn extend(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
 }
 
 /// The same; an error if the system has no memory for it.
-pub fn try_extend(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) -> Result<(), TryReserveError> {
+pub(crate) fn try_extend(
+    buffer: &mut Vec<u8>,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<(), TryReserveError> {
     let needed = buffer.len().saturating_add(bytes.len());
     if needed > buffer.capacity() && needed > DOUBLE_UNTIL {
         let roomy = buffer

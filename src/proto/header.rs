@@ -11,7 +11,7 @@ const CLOSE: &str = "?=";
 /// A value for Mcp-Name and Mcp-Param-* (MCP 2026-07-28, Streamable HTTP, "Value Encoding"): as it
 /// is where it is visible ASCII with blanks only inside; otherwise, or where it looks like the
 /// sentinel itself, `=?base64?` + padded standard Base64 of its UTF-8 + `?=`.
-pub fn encode_value(value: &str) -> Cow<'_, str> {
+pub(crate) fn encode_value(value: &str) -> Cow<'_, str> {
     let blank_edge = value.starts_with(' ') || value.ends_with(' ');
     let plain = value.bytes().all(|b| matches!(b, b' '..=b'~'));
     let sentinel = value.starts_with(OPEN) && value.ends_with(CLOSE);
@@ -26,7 +26,7 @@ pub fn encode_value(value: &str) -> Cow<'_, str> {
 }
 
 /// Whether the text is a token, such as a header's name (RFC 9110 section 5.6.2).
-pub fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

@@ -7,21 +7,16 @@
 
 use ring::digest;
 
-use super::jsonrpc::{self, Message};
+use super::jsonrpc;
 
 /// The identity of a request. A digest, so that ten thousand open consents cost little memory
 /// whatever they were given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity([u8; 32]);
+pub(crate) struct Identity([u8; 32]);
 
 impl Identity {
-    /// The identity of this request.
-    pub fn of(message: &Message<'_>) -> Identity {
-        Identity::of_parts(&message.method, message.params)
-    }
-
     /// The identity of a request with this method and these raw params.
-    pub fn of_parts(method: &str, params: Option<&str>) -> Identity {
+    pub(crate) fn of(method: &str, params: Option<&str>) -> Identity {
         let mut digest = digest::Context::new(&digest::SHA256);
         // Each part with its length: no two lists of parts give the same bytes.
         let mut part = |text: &str| {
@@ -56,7 +51,8 @@ mod tests {
             params => format!(",\"params\":{params}"),
         };
         let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\"{params}}}");
-        Identity::of(&jsonrpc::parse_one(&text).expect("a request"))
+        let message = jsonrpc::parse_one(&text).expect("a request");
+        Identity::of(&message.method, message.params)
     }
 
     #[test]

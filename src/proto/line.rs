@@ -7,7 +7,7 @@ use memchr::memchr;
 use super::grow;
 
 /// How much of an oversize line is shown, so that its id can be found.
-pub const PEEK: usize = 4096;
+pub(crate) const PEEK: usize = 4096;
 
 /// Memory above this is given back once the line that needed it is gone.
 const KEEP: usize = 64 * 1024;

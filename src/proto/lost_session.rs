@@ -23,7 +23,12 @@ const NEVER: [i64; 3] = [-32601, -32602, -32603];
 /// Whether a complete answer, to a request that carried a session id, says that the session is gone
 /// or that nobody has initialised the server. Such a request was refused before it ran. `tools_call`:
 /// the request was a tools/call, where 410 and 503 may be the tool's own words.
-pub fn is_lost_session(status: u16, content: &Content, body: &[u8], tools_call: bool) -> bool {
+pub(crate) fn is_lost_session(
+    status: u16,
+    content: &Content,
+    body: &[u8],
+    tools_call: bool,
+) -> bool {
     if !matches!(status, 400 | 401 | 404 | 410 | 422 | 503) {
         return false;
     }

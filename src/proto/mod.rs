@@ -1,22 +1,22 @@
 //! Pure codecs: bytes to values and back. No time, no policy; nothing here imports the rest of the
 //! program.
 
-pub mod aerostack;
-pub mod cookie;
-pub mod endpoint;
-pub mod header;
-pub mod http;
-pub mod identity;
+pub(crate) mod aerostack;
+pub(crate) mod cookie;
+pub(crate) mod endpoint;
+pub(crate) mod header;
+pub(crate) mod http;
+pub(crate) mod identity;
 pub mod jsonrpc;
-pub mod line;
-pub mod lost_session;
-pub mod object;
-pub mod secrets;
-pub mod sse;
-pub mod timestamp;
-pub mod transport;
-pub mod ws;
+pub(crate) mod line;
+pub(crate) mod lost_session;
+pub(crate) mod object;
+pub(crate) mod secrets;
+pub(crate) mod sse;
+pub(crate) mod timestamp;
+pub(crate) mod transport;
+pub(crate) mod ws;
 
-pub mod grow;
+pub(crate) mod grow;
 #[cfg(test)]
 mod testing;

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 ///
 /// # Errors
 /// Those of the JSON; a data error for a text that is no object, and for a member that is there twice.
-pub fn fields<'a, const N: usize>(
+pub(crate) fn fields<'a, const N: usize>(
     text: &'a str,
     names: [&str; N],
 ) -> Result<[Option<&'a str>; N], serde_json::Error> {
@@ -90,7 +90,7 @@ impl Visitor<'_> for Name<'_> {
 ///
 /// # Errors
 /// It is something else.
-pub fn text(raw: Option<&str>) -> Result<Option<String>, Mistyped> {
+pub(crate) fn text(raw: Option<&str>) -> Result<Option<String>, Mistyped> {
     match raw {
         None | Some("null") => Ok(None),
         Some(raw) => super::jsonrpc::string(raw)
@@ -103,7 +103,7 @@ pub fn text(raw: Option<&str>) -> Result<Option<String>, Mistyped> {
 ///
 /// # Errors
 /// It is something else.
-pub fn count(raw: Option<&str>) -> Result<Option<u64>, Mistyped> {
+pub(crate) fn count(raw: Option<&str>) -> Result<Option<u64>, Mistyped> {
     match raw {
         None | Some("null") => Ok(None),
         Some(raw) => raw.parse().map(Some).map_err(|_| Mistyped("a number")),
@@ -114,7 +114,7 @@ pub fn count(raw: Option<&str>) -> Result<Option<u64>, Mistyped> {
 ///
 /// # Errors
 /// It is something else.
-pub fn flag(raw: Option<&str>) -> Result<bool, Mistyped> {
+pub(crate) fn flag(raw: Option<&str>) -> Result<bool, Mistyped> {
     match raw {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
@@ -124,7 +124,7 @@ pub fn flag(raw: Option<&str>) -> Result<bool, Mistyped> {
 
 /// A member has another type than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mistyped(pub &'static str);
+pub(crate) struct Mistyped(pub &'static str);
 
 #[cfg(test)]
 mod tests {

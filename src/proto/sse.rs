@@ -9,7 +9,7 @@ use memchr::{memchr2, memchr3};
 use super::grow;
 
 /// The longest id that is worth sending back in a header.
-pub const MAX_ID: usize = 1024;
+pub(crate) const MAX_ID: usize = 1024;
 
 /// An event that reached its blank line and has data.
 #[derive(Clone, PartialEq, Eq, Debug)]

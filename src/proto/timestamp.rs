@@ -2,7 +2,7 @@
 
 /// Reads an HTTP-date (RFC 9110 section 5.6.7) into unix seconds: the IMF-fixdate that everybody
 /// sends, and the two obsolete forms that "a recipient MUST accept". `None` before 1970.
-pub fn parse_http_date(text: &[u8]) -> Option<u64> {
+pub(crate) fn parse_http_date(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let mut words = text.split_ascii_whitespace();
     let weekday = words.next()?;
@@ -56,7 +56,7 @@ pub fn parse_http_date(text: &[u8]) -> Option<u64> {
 }
 
 /// Reads an RFC 3339 date-time into unix milliseconds, finer fractions cut off. `None` before 1970.
-pub fn parse_rfc3339(text: &str) -> Option<u64> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
     let (date, rest) = text.split_at_checked(10)?;
     let (year, rest_of_date) = date.split_at_checked(4)?;
     let mut parts = rest_of_date.split('-');
@@ -87,7 +87,7 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
 
 /// Reads the date of a cookie (RFC 6265 section 5.1.1) into unix seconds, 0 for all before 1970:
 /// time, day, month and year in any order, whatever stands between and behind them.
-pub fn parse_cookie_date(text: &[u8]) -> Option<u64> {
+pub(crate) fn parse_cookie_date(text: &[u8]) -> Option<u64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     let separates = |byte: &u8| matches!(byte, 9 | 32..=47 | 59..=64 | 91..=96 | 123..=126);
     for token in text.split(separates) {

@@ -18,7 +18,7 @@ use super::http::response::ResponseHead;
 
 /// A Sec-WebSocket-Key: "a nonce consisting of a randomly selected 16-byte value that has been
 /// base64-encoded" (section 4.1).
-pub fn key(seed: [u8; 16]) -> String {
+pub(crate) fn key(seed: [u8; 16]) -> String {
     STANDARD.encode(seed)
 }
 
@@ -32,7 +32,7 @@ pub fn accept_for(key: &str) -> String {
 }
 
 /// Adds the headers that ask for the upgrade (section 4.1).
-pub fn write_upgrade(head: &mut HeaderLines, key: &str) {
+pub(crate) fn write_upgrade(head: &mut HeaderLines, key: &str) {
     head.add("Upgrade", "websocket")
         .add("Connection", "Upgrade")
         .add("Sec-WebSocket-Version", "13")
@@ -41,7 +41,7 @@ pub fn write_upgrade(head: &mut HeaderLines, key: &str) {
 
 /// Whether a 101 is the answer to the request that carried this key: the five checks that section
 /// 4.1 demands of a client.
-pub fn check_upgrade(head: &ResponseHead, key: &str) -> Result<(), WsError> {
+pub(crate) fn check_upgrade(head: &ResponseHead, key: &str) -> Result<(), WsError> {
     let wrong = if head.status != 101 || !head.upgrade_websocket {
         "the server did not switch to websocket"
     } else if head.websocket_accept.as_deref() != Some(accept_for(key).as_str()) {
@@ -61,7 +61,7 @@ const OUTPUT_MAX: usize = 1024;
 
 /// What the peer sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// A whole message, valid UTF-8.
     Text(Vec<u8>),
     /// The peer closes, or answers our close, with this code. Nothing follows; once the output is
@@ -104,7 +104,7 @@ impl std::error::Error for WsError {}
 /// endpoint MAY elect to send a Pong frame for only the most recently processed Ping frame",
 /// section 5.5.3), so that a peer that pings and does not read costs no memory.
 #[derive(Debug)]
-pub struct WebSocket {
+pub(crate) struct WebSocket {
     context: WebSocketContext,
     pipe: Pipe,
     state: State,
@@ -120,7 +120,7 @@ enum State {
 
 impl WebSocket {
     /// Behind the handshake. Messages may have `max_message_bytes`.
-    pub fn new(max_message_bytes: usize) -> Self {
+    pub(crate) fn new(max_message_bytes: usize) -> Self {
         // The defaults, 128 KiB of buffer and messages of 64 MiB, are a server's.
         let config = WebSocketConfig::default()
             .read_buffer_size(4096)
@@ -136,18 +136,14 @@ impl WebSocket {
     }
 
     /// Adds bytes that came from the peer.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if self.state == State::Open {
             self.pipe.input.extend_from_slice(bytes);
         }
     }
 
     /// The next thing the peer said; `None` when more bytes are needed. The error sticks.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator could not be fed"
-    )]
-    pub fn next(&mut self) -> Result<Option<Frame>, WsError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, WsError> {
         loop {
             match self.state {
                 State::Open => {}
@@ -179,12 +175,12 @@ impl WebSocket {
     }
 
     /// Bytes that wait: of a message that is not complete, and for the peer.
-    pub fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.pipe.input.len() + self.pipe.output.len()
     }
 
     /// Asks for a sign of life.
-    pub fn ping(&mut self) {
+    pub(crate) fn ping(&mut self) {
         if self.context.can_write() {
             // The state was asked. If nothing leaves, there is no room: that ping is left out.
             let _ = self
@@ -195,12 +191,12 @@ impl WebSocket {
 
     /// Starts the closing handshake, code 1000; the peer answers with [`Frame::Closed`]. Messages
     /// that were under way still come first.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.close_with(CloseCode::Normal);
     }
 
     /// The bytes to send, if any; nothing before those taken last were [`sent`](WebSocket::sent).
-    pub fn take_output(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn take_output(&mut self) -> Option<Vec<u8>> {
         // A pong or close that the last `next` queued.
         let _ = self.context.flush(&mut self.pipe);
         let output = std::mem::take(&mut self.pipe.output);
@@ -209,7 +205,7 @@ impl WebSocket {
     }
 
     /// What was taken has left: there is room for more.
-    pub fn sent(&mut self) {
+    pub(crate) fn sent(&mut self) {
         self.pipe.leaving = false;
     }
 

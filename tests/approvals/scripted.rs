@@ -2,7 +2,7 @@
 
 use super::{ECHO, refused, succeeded};
 use crate::common::{Gateway, RawServer, Request, Setup, call, json_reply, reply};
-use aerostack_gateway::proto::ws::accept_for;
+use aerostack_gateway::api::proto::accept_for;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};

@@ -285,7 +285,7 @@ pub(crate) const STEPS: &[Case] = &[
 fn http_date(ahead_s: u64) -> String {
     let at = SystemTime::now() + Duration::from_secs(ahead_s);
     let seconds = at.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let date = aerostack_gateway::proto::timestamp::to_rfc3339(seconds * 1_000);
+    let date = aerostack_gateway::api::proto::to_rfc3339(seconds * 1_000);
     let (day, clock) = (
         date.get(..10).expect("a date"),
         date.get(11..19).expect("a time"),

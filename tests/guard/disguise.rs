@@ -1,7 +1,7 @@
 //! Properties: no wrapper makes a risky command harmless, no input panics, nothing unreadable is allowed.
 
 use crate::scene::{self, judge_command, unescaped};
-use aerostack_gateway::guard::{Judgement, hosts};
+use aerostack_gateway::api::guard::{Judgement, hosts};
 
 /// Wrappers; `@` is the command, `%` the command in single quotes.
 const WRAPPERS: &[&str] = &[

@@ -4,7 +4,7 @@ mod disguise;
 mod scene;
 mod words;
 
-use aerostack_gateway::guard::{Judgement, explain};
+use aerostack_gateway::api::guard::{Judgement, explain};
 use scene::{check_commands, judge_command, settings};
 
 #[test]

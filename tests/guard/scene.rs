@@ -1,6 +1,8 @@
 //! The scene of the tables: a home, a repository in it, two links, a guard.
 
-use aerostack_gateway::guard::{Event, Files, Guarded, Judgement, Own, Settings, hosts, judge};
+use aerostack_gateway::api::guard::{
+    Event, Files, Guarded, Judgement, Own, Settings, hosts, judge,
+};
 use serde_json::json;
 
 pub(super) const FOLDER: &str = "/home/u/app";

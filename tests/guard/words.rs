@@ -1,8 +1,8 @@
 //! The hosts' shapes, in and out, to the byte.
 
 use crate::scene::{self, Disk, FOLDER, guarded, settings};
-use aerostack_gateway::guard::hosts::{self, Words};
-use aerostack_gateway::guard::{Guarded, Judgement, judge};
+use aerostack_gateway::api::guard::hosts::{self, Words};
+use aerostack_gateway::api::guard::{Guarded, Judgement, judge};
 use serde_json::json;
 
 fn said(stdout: &str, stderr: &str, code: u8) -> Words {

@@ -4,7 +4,7 @@ use super::judge::LOST_SESSION;
 use super::message::{Kind, Message};
 use super::script::{End, Event, Framing, Mark, Script};
 use super::workspace::{Desk, HttpRequest, Workspace};
-use aerostack_gateway::proto::transport::CloseCause;
+use aerostack_gateway::api::proto::CloseCause;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 

@@ -5,7 +5,7 @@ use super::gates::{Gates, Manner, Tally};
 use super::random::Random;
 use super::storm;
 use super::world::{World, config};
-use aerostack_gateway::config::Limits;
+use aerostack_gateway::api::config::Limits;
 
 /// Runs one seed; returns the hash of all that happened, and what came of the approvals.
 pub(crate) fn run(seed: u64) -> (u64, Tally) {

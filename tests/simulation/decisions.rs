@@ -4,8 +4,8 @@ use super::applicant::{cancel_because, gated};
 use super::clerk::{Clerk, Desked, decide, gaps, is, times, world_of};
 use super::workspace::HttpRequest;
 use super::world::World;
-use aerostack_gateway::config::Limits;
-use aerostack_gateway::proto::transport::CloseCause;
+use aerostack_gateway::api::config::Limits;
+use aerostack_gateway::api::proto::CloseCause;
 use std::io::ErrorKind;
 
 const APPROVED: &str = "\"status\":\"approved\"";

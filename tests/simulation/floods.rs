@@ -7,7 +7,7 @@ use super::script::{End, Framing, Mark, Script};
 use super::storm;
 use super::workspace::{Desk, HttpRequest, Workspace};
 use super::world::{Quiet, Weather, World, config};
-use aerostack_gateway::config::Limits;
+use aerostack_gateway::api::config::Limits;
 
 const JSON: &str = "Content-Type: application/json\r\n";
 /// Pieces of a pipe, and how many there are.

@@ -5,9 +5,9 @@ use super::frames;
 use super::message::{Kind, Message};
 use super::script::{End, Event, Framing, Mark, Script};
 use super::workspace::{Act, Desk, HttpRequest, Workspace};
-use aerostack_gateway::proto::timestamp::to_rfc3339;
-use aerostack_gateway::proto::transport::{CloseCause, ConnId};
-use aerostack_gateway::proto::ws::accept_for;
+use aerostack_gateway::api::proto::accept_for;
+use aerostack_gateway::api::proto::to_rfc3339;
+use aerostack_gateway::api::proto::{CloseCause, ConnId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 

@@ -11,8 +11,8 @@ use super::script::{End, Event, Framing, Mark, Script};
 use super::storm;
 use super::workspace::{Act, Desk, HttpRequest, Workspace};
 use super::world::{Quiet, Weather, World, config};
-use aerostack_gateway::config::Limits;
-use aerostack_gateway::proto::transport::ConnId;
+use aerostack_gateway::api::config::Limits;
+use aerostack_gateway::api::proto::ConnId;
 use std::cell::RefCell;
 use std::rc::Rc;
 

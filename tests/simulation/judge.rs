@@ -6,8 +6,8 @@ use super::outages::may_be_local;
 use super::script::Mark;
 use super::subject::Subject;
 use super::workspace::{HttpRequest, Ledger};
-use aerostack_gateway::config::Limits;
-use aerostack_gateway::proto::transport::ConnId;
+use aerostack_gateway::api::config::Limits;
+use aerostack_gateway::api::proto::ConnId;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

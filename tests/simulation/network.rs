@@ -419,7 +419,7 @@ impl World {
 
 /// The ways in which a dial fails.
 fn failures() -> Vec<(CloseCause, Phase)> {
-    use aerostack_gateway::proto::transport::TlsFailure;
+    use aerostack_gateway::api::proto::TlsFailure;
     vec![
         (CloseCause::Io(ErrorKind::ConnectionRefused), Phase::Connect),
         (CloseCause::Io(ErrorKind::ConnectionRefused), Phase::Connect),

@@ -5,7 +5,7 @@ use super::host::{INITIALIZED, request};
 use super::script::{End, Script};
 use super::workspace::{Desk, HttpRequest};
 use super::world::{Quiet, World, config};
-use aerostack_gateway::config::Limits;
+use aerostack_gateway::api::config::Limits;
 
 const BEAT: &str = "aerostack/heartbeat";
 const ON: [(&str, &str); 1] = [("AEROSTACK_BUILTIN_TOOLS", "on")];

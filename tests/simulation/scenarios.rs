@@ -5,8 +5,8 @@ use super::host::{INITIALIZED, cancel, request};
 use super::script::{End, Event, Framing, Mark, Script};
 use super::workspace::{Desk, HttpRequest};
 use super::world::{Quiet, World, config};
-use aerostack_gateway::config::Limits;
-use aerostack_gateway::proto::transport::CloseCause;
+use aerostack_gateway::api::config::Limits;
+use aerostack_gateway::api::proto::CloseCause;
 use std::io::ErrorKind;
 
 const JSON: &str = "Content-Type: application/json\r\n";

@@ -2,7 +2,7 @@
 //! the bytes means to the judge.
 
 use super::random::Random;
-use aerostack_gateway::proto::transport::CloseCause;
+use aerostack_gateway::api::proto::CloseCause;
 
 /// What the engine knows once it has been handed the bytes up to here.
 #[derive(Clone, Debug)]

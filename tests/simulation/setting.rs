@@ -1,7 +1,7 @@
 //! What surrounds an engine: weather, a host, a configuration.
 
 use super::*;
-use aerostack_gateway::config::{Identity, Source};
+use aerostack_gateway::api::config::{Identity, Source};
 
 /// How the network and stdout behave.
 #[derive(Clone, Debug)]

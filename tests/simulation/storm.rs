@@ -4,7 +4,7 @@ use super::chaos::Chaos;
 use super::host::{ChaosHost, request};
 use super::random::Random;
 use super::world::{Weather, World, config};
-use aerostack_gateway::config::Limits;
+use aerostack_gateway::api::config::Limits;
 
 /// Runs one seed; returns the hash of all that happened.
 pub(crate) fn run(seed: u64) -> u64 {

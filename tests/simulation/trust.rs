@@ -4,7 +4,7 @@ use super::applicant::{cancel_because, gated};
 use super::clerk::{Clerk, Desked, decide, gaps, is, times, world_of};
 use super::script::{Event, Framing, Mark, Script};
 use super::world::{Quiet, World, config};
-use aerostack_gateway::config::Limits;
+use aerostack_gateway::api::config::Limits;
 
 const APPROVED: &str = "\"status\":\"approved\"";
 const CANCEL: &str = "aerostack/approvals/cancel";

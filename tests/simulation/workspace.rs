@@ -4,7 +4,7 @@ use super::gates::Tally;
 use super::message::Message;
 use super::random::Random;
 use super::script::{Mark, Script};
-use aerostack_gateway::proto::transport::{CloseCause, ConnId};
+use aerostack_gateway::api::proto::{CloseCause, ConnId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One HTTP request, whole.

@@ -73,7 +73,8 @@ mod tests {
 
     fn identity(n: u32) -> Identity {
         let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m{n}\"}}");
-        Identity::of(&jsonrpc::parse_one(&text).expect("a request"))
+        let message = jsonrpc::parse_one(&text).expect("a request");
+        Identity::of(&message.method, message.params)
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! The MCP client: requests out, answers in, over [`http`](super::http).
+//! The MCP client: requests out, answers in, over the HTTP client of [`super::http`].
 //!
 //! Owns the legacy session and its event stream, the modern era's headers, resumption, cancellation,
-//! the rate limit's pause, and what is tried again. It never knows who asks for what: the answer
-//! goes to the [`Requester`] that the request came with. A request that a person must decide about
-//! leaves this machine with [`Event::Gated`] and comes back, approved, as a new one.
+//! the rate limit's pause, and what is tried again. It never knows who asks for what: the answer goes to
+//! the [`Requester`](super::ids::Requester) that the request came with. A request that a person must
+//! decide about leaves this machine with [`Event::Gated`] and comes back, approved, as a new one.
 
 mod answers;
 mod call;

@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::io::{ExtraRoots, ShellSettings, TlsSettings};
+use crate::io::roots::ExtraRoots;
+use crate::io::{ShellSettings, TlsSettings};
 
 /// Which certificate the server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

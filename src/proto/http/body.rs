@@ -7,11 +7,11 @@ use super::HttpError;
 
 /// The most bytes one chunk extension, or the whole trailer section, may take: they carry nothing
 /// for us, but a peer could send them for ever.
-pub const MAX_OVERHEAD: u32 = 16 * 1024;
+pub(crate) const MAX_OVERHEAD: u32 = 16 * 1024;
 
 /// A piece of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Piece<'a> {
+pub(crate) enum Piece<'a> {
     /// Some of its data; never empty.
     Data(&'a [u8]),
     /// Its end.
@@ -20,7 +20,7 @@ pub enum Piece<'a> {
 
 /// Reads one body.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum BodyReader {
+pub(crate) enum BodyReader {
     /// No body at all: 204, 304.
     None,
     /// As many bytes as Content-Length said; the number is what is left.
@@ -33,7 +33,10 @@ pub enum BodyReader {
 
 impl BodyReader {
     /// Takes from the front of `input`; `None` when more is needed. Not to be called after the end.
-    pub fn read<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Piece<'a>>, HttpError> {
+    pub(crate) fn read<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<Piece<'a>>, HttpError> {
         match self {
             BodyReader::None | BodyReader::Length(0) => Ok(Some(Piece::End)),
             BodyReader::Length(left) => Ok(take_data(input, left).map(Piece::Data)),
@@ -46,7 +49,7 @@ impl BodyReader {
     }
 
     /// Whether the body is complete if the peer closes now.
-    pub fn ends_here(&self) -> bool {
+    pub(crate) fn ends_here(&self) -> bool {
         match self {
             BodyReader::None | BodyReader::Close => true,
             BodyReader::Length(left) => *left == 0,
@@ -69,7 +72,7 @@ fn take_data<'a>(input: &mut &'a [u8], left: &mut u64) -> Option<&'a [u8]> {
 /// Takes a chunked body apart (RFC 9112 section 7.1). Strict about CRLF: where two parsers see
 /// different chunks, one of them can be smuggled past.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dechunker {
+pub(crate) struct Dechunker {
     state: State,
     /// What the extension or the trailer section may still take.
     allowance: u32,
@@ -101,7 +104,7 @@ enum State {
 
 impl Dechunker {
     /// At the start of a body.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Dechunker {
             state: State::Start,
             allowance: MAX_OVERHEAD,

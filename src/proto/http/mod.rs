@@ -4,12 +4,12 @@
 //! Owns framing and the verdict whether a connection may carry another request. It must never
 //! decide whether a request may be sent again, or what a status means to MCP.
 
-pub mod body;
-pub mod exchange;
-pub mod rate_limit;
-pub mod refusal;
-pub mod request;
-pub mod response;
+pub(crate) mod body;
+pub(crate) mod exchange;
+pub(crate) mod rate_limit;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod response;
 
 use std::fmt;
 

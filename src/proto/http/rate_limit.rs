@@ -11,7 +11,7 @@ const MILLISECONDS_ABOVE: u64 = 100_000_000_000;
 /// reply's own Date, where it has one, since `local_s` (unix seconds) may be wrong. `None` where the
 /// server names no moment in the future: a limiter that says 0 is not to be asked again at once, but
 /// after pauses that grow.
-pub fn wait_s(head: &ResponseHead, local_s: u64) -> Option<u64> {
+pub(crate) fn wait_s(head: &ResponseHead, local_s: u64) -> Option<u64> {
     let now_s = head.date_s.unwrap_or(local_s);
     let after = head.retry_after.map(|after| match after {
         RetryAfter::Seconds(seconds) => seconds,

@@ -11,7 +11,7 @@ const LOOK_BYTES: usize = 16 << 10;
 
 /// What a WWW-Authenticate says about the token (RFC 6750 section 3).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Challenge {
+pub(crate) struct Challenge {
     /// `error`: invalid_token, insufficient_scope, invalid_request.
     pub error: Option<String>,
     /// `error_description`, for people.
@@ -23,7 +23,7 @@ pub struct Challenge {
 impl Challenge {
     /// Reads a WWW-Authenticate of one or more challenges: of each parameter the first that is
     /// there. Malformed text ends the reading.
-    pub fn parse(value: &str) -> Challenge {
+    pub(crate) fn parse(value: &str) -> Challenge {
         let mut challenge = Challenge::default();
         let mut rest = value;
         while let Some((name, value)) = parameter(&mut rest) {
@@ -103,7 +103,7 @@ const CHALLENGE_PAGES: &[(&str, &str)] = &[
 
 /// Whose bot protection answered instead of the server, if one did: a page that only a browser gets
 /// past, in any status.
-pub fn bot_protection(head: &ResponseHead, body: &[u8]) -> Option<&'static str> {
+pub(crate) fn bot_protection(head: &ResponseHead, body: &[u8]) -> Option<&'static str> {
     if let Some(by) = head.bot_protection {
         return Some(by);
     }
@@ -120,7 +120,7 @@ pub fn bot_protection(head: &ResponseHead, body: &[u8]) -> Option<&'static str> 
 /// Whether a refused POST shows a server of the old HTTP+SSE transport (MCP 2024-11-05), which has no
 /// POST at the URL of its event stream: 405, a 404 that says so, or any 404 at a URL that ends in
 /// "/sse". `path`: that of the request, a query is ignored.
-pub fn is_old_transport(status: u16, path: &str, body: &[u8]) -> bool {
+pub(crate) fn is_old_transport(status: u16, path: &str, body: &[u8]) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     match status {
         405 => true,

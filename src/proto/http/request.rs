@@ -28,19 +28,19 @@ impl Method {
 /// Header lines in the making, for whoever knows neither the request line nor what every request
 /// carries. Nothing is refused here, either.
 #[derive(Clone, Default)]
-pub struct HeaderLines {
+pub(crate) struct HeaderLines {
     bytes: Vec<u8>,
 }
 
 impl HeaderLines {
     /// Adds one header line.
-    pub fn add(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn add(&mut self, name: &str, value: &str) -> &mut Self {
         push_line(&mut self.bytes, name, value);
         self
     }
 
     /// The lines, each with its CRLF.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 }
@@ -57,7 +57,7 @@ fn push_line(bytes: &mut Vec<u8>, name: &str, value: &str) {
 /// A request head in the making. Nothing is refused here: names and values have been checked
 /// ([`is_header_value`]) by whoever learned them. No `Debug`: the token is in here.
 #[derive(Clone)]
-pub struct RequestHead {
+pub(crate) struct RequestHead {
     bytes: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ impl RequestHead {
     /// Request line and Host, which comes first (RFC 9110 section 7.2). Both arguments are an
     /// `Endpoint`'s. Nothing here can decompress: "if no Accept-Encoding header field is in the
     /// request, any content coding is considered acceptable" (section 12.5.3), so it says so.
-    pub fn new(method: Method, target: &str, host_header: &str) -> Self {
+    pub(crate) fn new(method: Method, target: &str, host_header: &str) -> Self {
         debug_assert!(target.starts_with('/') && target.bytes().all(|b| b.is_ascii_graphic()));
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(method.name().as_bytes());
@@ -79,13 +79,13 @@ impl RequestHead {
     }
 
     /// Adds one header line.
-    pub fn header(&mut self, name: &str, value: &str) -> &mut Self {
+    pub(crate) fn header(&mut self, name: &str, value: &str) -> &mut Self {
         push_line(&mut self.bytes, name, value);
         self
     }
 
     /// Adds header lines that were built and checked before, each with its CRLF.
-    pub fn raw(&mut self, prebuilt: &[u8]) -> &mut Self {
+    pub(crate) fn raw(&mut self, prebuilt: &[u8]) -> &mut Self {
         debug_assert!(prebuilt.is_empty() || prebuilt.ends_with(b"\r\n"));
         debug_assert!(!prebuilt.windows(4).any(|w| w == b"\r\n\r\n"));
         self.bytes.extend_from_slice(prebuilt);
@@ -94,7 +94,7 @@ impl RequestHead {
 
     /// The whole request in one buffer. `Some(b"")` is a body of no bytes, which a POST still has
     /// to declare (RFC 9110 section 8.6); `None` is no body.
-    pub fn finish(self, body: Option<&[u8]>) -> Vec<u8> {
+    pub(crate) fn finish(self, body: Option<&[u8]>) -> Vec<u8> {
         const LENGTH: &[u8] = b"Content-Length: ";
         let body_len = body.map_or(0, <[u8]>::len);
         let mut digits = [0; 20];
@@ -122,7 +122,7 @@ impl RequestHead {
 
 /// Whether the bytes may stand as a header's value and arrive as they are: no controls but tab, no
 /// blank at either end (RFC 9110 section 5.5).
-pub fn is_header_value(value: &[u8]) -> bool {
+pub(crate) fn is_header_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     !blank(value.first())
         && !blank(value.last())

@@ -8,7 +8,7 @@ use crate::proto::cookie;
 use crate::proto::timestamp::parse_http_date;
 
 /// The most header lines of one head.
-pub const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADERS: usize = 100;
 
 /// The kind of a body, by its Content-Type without parameters.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

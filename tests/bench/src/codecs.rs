@@ -4,11 +4,11 @@
 //!     bench-codecs NAME ROUNDS      one of them, so often and nothing else: for callgrind
 //!     bench-codecs names            their names
 
-use aerostack_gateway::proto::http::exchange::{Event, Exchange};
-use aerostack_gateway::proto::http::request::Method;
-use aerostack_gateway::proto::jsonrpc;
-use aerostack_gateway::proto::line::{Line, LineReader};
-use aerostack_gateway::proto::sse::EventStream;
+use aerostack_gateway::api::proto::EventStream;
+use aerostack_gateway::api::proto::Method;
+use aerostack_gateway::api::proto::jsonrpc;
+use aerostack_gateway::api::proto::{Event, Exchange};
+use aerostack_gateway::api::proto::{Line, LineReader};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, Write};
