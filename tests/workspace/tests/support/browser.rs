@@ -163,7 +163,17 @@ impl Browser {
         id.expect("an element").to_owned()
     }
 
+    /// Clicks as soon as the element lies under its own middle: cards come and go above it.
     pub(crate) fn click(&self, selector: &str) {
+        self.until(&format!(
+            "(element => {{
+               element.scrollIntoView({{ block: 'center' }});
+               const box = element.getBoundingClientRect();
+               return element.contains(document.elementFromPoint(
+                 box.x + box.width / 2, box.y + box.height / 2));
+             }})(document.querySelector({}))",
+            json!(selector)
+        ));
         self.command(
             &format!("element/{}/click", self.element(selector)),
             &json!({}),
