@@ -1,5 +1,6 @@
 //! Response heads (RFC 9112 section 4): httparse finds the lines, this file says what they mean.
 
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use super::HttpError;
@@ -83,9 +84,11 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Reads a head that ends with `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<ResponseHead, HttpError> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        match response.parse(bytes) {
+        // Not set to anything before they are read: that would cost more than all the rest.
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
             Ok(httparse::Status::Complete(used)) if used == bytes.len() => {}
             Ok(_) => return Err(HttpError::BadHead("not a status line and headers")),
             Err(error) => return Err(blame(error)),
