@@ -115,7 +115,7 @@ impl Extension {
             approvals::Event::Answer(ticket, answer) => Event::Answer(ticket, answer),
             approvals::Event::PassOn(call, reply) => Event::PassOn(call, reply),
             approvals::Event::Withdraw(approvals::Withdrawal { params, era }) => {
-                Event::Ask(Requester::Nobody, "aerostack/approvals/cancel", params, era)
+                Event::Ask(Requester::Report, "aerostack/approvals/cancel", params, era)
             }
             approvals::Event::Waiting(ticket, words) => Event::Waiting(ticket, words),
         };

@@ -33,6 +33,9 @@ pub(crate) enum Requester {
     Heartbeat,
     /// The bridge itself: what does the workspace offer to a host that never asks?
     Discover,
+    /// A report to the workspace (read, withdrawn, offline): nobody needs the answer, but the end
+    /// of the process lets it arrive.
+    Report,
     /// Somebody who does not need the answer.
     Nobody,
 }
@@ -44,9 +47,11 @@ impl Requester {
             Requester::Host(ticket) | Requester::Guardian(ticket) | Requester::Chat(ticket) => {
                 Some(ticket)
             }
-            Requester::Poll(_) | Requester::Heartbeat | Requester::Discover | Requester::Nobody => {
-                None
-            }
+            Requester::Poll(_)
+            | Requester::Heartbeat
+            | Requester::Discover
+            | Requester::Report
+            | Requester::Nobody => None,
         }
     }
 

@@ -455,6 +455,7 @@ impl Approvals {
             | Requester::Poll(_)
             | Requester::Heartbeat
             | Requester::Discover
+            | Requester::Report
             | Requester::Nobody => self.decline(call, words, status),
         }
     }

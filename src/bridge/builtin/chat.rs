@@ -262,7 +262,7 @@ impl Chat {
                 bridge_id: ctx.peers().bridge_id(),
             });
             self.events
-                .push_back(Event::Ask(Requester::Nobody, MESSAGES, params));
+                .push_back(Event::Ask(Requester::Report, MESSAGES, params));
         }
     }
 

@@ -153,6 +153,7 @@ impl Builtins {
             Requester::Host(_)
             | Requester::Poll(Subject::Approval(_))
             | Requester::Discover
+            | Requester::Report
             | Requester::Nobody => {}
         }
     }
@@ -169,7 +170,11 @@ impl Builtins {
             Requester::Guardian(ticket) => self.guardian.handle_failed(ticket, &words()),
             Requester::Chat(ticket) => self.chat.handle_failed(ticket, &words()),
             Requester::Heartbeat => self.presence.handle_failed(ctx),
-            Requester::Host(_) | Requester::Poll(_) | Requester::Discover | Requester::Nobody => {}
+            Requester::Host(_)
+            | Requester::Poll(_)
+            | Requester::Discover
+            | Requester::Report
+            | Requester::Nobody => {}
         }
     }
 
@@ -266,7 +271,7 @@ impl Builtins {
     /// The last words: this instance goes.
     pub(crate) fn say_offline(&mut self, ctx: &Context, counts: Counts) {
         let params = self.presence.end(ctx, counts);
-        self.say_heartbeat(Requester::Nobody, params);
+        self.say_heartbeat(Requester::Report, params);
     }
 }
 

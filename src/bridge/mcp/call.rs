@@ -330,6 +330,16 @@ impl Calls {
         self.calls.get(&id).map(|entry| &entry.1)
     }
 
+    /// The exchange of a report that is on its way.
+    pub(super) fn report(&self, id: CallId) -> Option<ExchangeId> {
+        match &**self.calls.get(&id)? {
+            (call, Stage::Exchange(exchange)) if call.requester == Requester::Report => {
+                Some(*exchange)
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn enter(&mut self, id: CallId, stage: Stage) {
         if let Some(entry) = self.calls.get_mut(&id) {
             entry.1 = stage;

@@ -6,6 +6,7 @@ use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http};
 use crate::bridge::ids::{Era, Ticket};
 use crate::bridge::request::Cancel;
+use crate::bridge::shutdown::Phase;
 use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use std::rc::Rc;
@@ -147,20 +148,25 @@ impl Mcp {
         }
     }
 
-    /// The end: every request of the host is answered; those that never left did not run.
+    /// The end: every request of the host is answered; those that never left did not run. Reports
+    /// that are on their way have the farewell's time to arrive.
     pub(crate) fn end_calls(&mut self, ctx: &mut Context, http: &mut Http) {
         ctx.stop(Timer::Stream);
         ctx.stop(Timer::Reconnect);
+        let mut reports = Vec::new();
         for id in self.calls.ids() {
-            self.end_call(ctx, http, id);
+            match self.calls.report(id) {
+                Some(exchange) if ctx.phase() == Phase::Farewell => reports.push(exchange),
+                _ => self.end_call(ctx, http, id),
+            }
         }
-        self.drop_exchanges(ctx, http);
+        self.drop_exchanges(ctx, http, &reports);
         self.take_parked();
     }
 
-    fn drop_exchanges(&mut self, ctx: &mut Context, http: &mut Http) {
+    fn drop_exchanges(&mut self, ctx: &mut Context, http: &mut Http, but: &[ExchangeId]) {
         let exchanges: Vec<ExchangeId> = self.exchanges.keys().copied().collect();
-        for id in exchanges {
+        for id in exchanges.into_iter().filter(|id| !but.contains(id)) {
             self.drop_exchange(ctx, http, id);
         }
     }
@@ -196,7 +202,7 @@ impl Mcp {
     /// The last words have been said, or have had their time: the session is given back. False if
     /// there is none.
     pub(crate) fn leave(&mut self, ctx: &mut Context, http: &mut Http) -> bool {
-        self.drop_exchanges(ctx, http);
+        self.drop_exchanges(ctx, http, &[]);
         let left = self.session.leave();
         let link = left.link.filter(|link| link.id.is_some());
         if let Some(link) = &link {

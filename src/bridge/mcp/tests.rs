@@ -8,7 +8,7 @@ mod streams;
 use super::*;
 use crate::bridge::ids::{Requester, Ticket};
 use crate::bridge::request::{Cancel, Request};
-use crate::bridge::{Now, Output, testing};
+use crate::bridge::{Now, Output, shutdown, testing};
 use crate::failure::Executed;
 use crate::proto::jsonrpc::{self, Meta, Params};
 use crate::proto::transport::{Close, CloseCause, ConnId, Phase};
@@ -122,6 +122,21 @@ impl Client {
         self.request(&format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"name":"t","arguments":{arguments},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
         ))
+    }
+
+    /// One of the gateway's own, whose answer nobody needs.
+    fn report(&mut self, method: &str) -> String {
+        let (ctx, http) = (&mut self.ctx, &mut self.http);
+        let params = (Era::Legacy, "{}");
+        self.mcp.ask(ctx, http, Requester::Report, method, params);
+        self.outcome()
+    }
+
+    /// The process is at this point of its end.
+    fn end(&mut self, phase: shutdown::Phase) -> String {
+        self.ctx.enter(phase);
+        self.mcp.end_calls(&mut self.ctx, &mut self.http);
+        self.outcome()
     }
 
     fn initialized(&mut self) -> String {

@@ -26,7 +26,7 @@ fn transcript(ticket: u64, lines: &str) -> String {
 
 fn read_up_to(id: &str) -> String {
     format!(
-        r#"Nobody asks aerostack/chat/messages {{"after":"{id}","mark_read":"{id}","limit":1,"bridge_id":"us"}}"#
+        r#"Report asks aerostack/chat/messages {{"after":"{id}","mark_read":"{id}","limit":1,"bridge_id":"us"}}"#
     )
 }
 

@@ -103,7 +103,7 @@ fn one_life_from_online_to_offline() {
     desk.builtins.beat(&desk.ctx, counts);
     assert_eq!(heartbeat("online", &mut desk), "Heartbeat");
     desk.builtins.say_offline(&desk.ctx, counts);
-    assert_eq!(heartbeat("offline", &mut desk), "Nobody");
+    assert_eq!(heartbeat("offline", &mut desk), "Report");
     desk.builtins.say_offline(&desk.ctx, counts);
     assert_eq!(desk.said(), [""; 0]);
 }

@@ -119,12 +119,7 @@ fn at_the_end_every_request_hears_whether_it_may_have_run() {
     client.answer("tools/list", &status(429, "Retry-After: 9\r\n", ""));
     client.ask(4, "tools/call");
     client.ask_modern(5, "subscriptions/listen", "{}");
-    let end = |client: &mut Client| {
-        let (ctx, http) = (&mut client.ctx, &mut client.http);
-        client.mcp.end_calls(ctx, http);
-        client.outcome()
-    };
-    let told = end(&mut client);
+    let told = client.end(shutdown::Phase::Farewell);
     let ran = "failed 2 Ending, may have run; failed 3 Unsent, did not run";
     let rest = "failed 4 Unsent, did not run; failed 5 Unsent, did not run";
     assert_eq!(told, format!("cut tools/call; {ran}; {rest}"));
@@ -142,7 +137,7 @@ fn at_the_end_every_request_hears_whether_it_may_have_run() {
     client.wait(60_000);
     client.dials = Dials::Hang;
     client.ask(3, "tools/call");
-    let told = end(&mut client);
+    let told = client.end(shutdown::Phase::Farewell);
     assert!(
         told.contains("failed 2 Ending, may have run; failed 3 Unsent, did not run"),
         "{told}"
@@ -150,6 +145,30 @@ fn at_the_end_every_request_hears_whether_it_may_have_run() {
     // Without a session there is none to give back.
     let mut client = Client::with(&[]);
     assert!(!client.mcp.leave(&mut client.ctx, &mut client.http));
+}
+
+#[test]
+fn a_report_on_its_way_has_the_farewell_to_arrive() {
+    let mut client = Client::ready();
+    client.report("aerostack/approvals/cancel");
+    client.ask(2, "tools/call");
+    assert_eq!(
+        client.end(shutdown::Phase::Farewell),
+        "cut tools/call; failed 2 Ending, may have run"
+    );
+    assert!(client.mcp.is_busy());
+    assert_eq!(
+        client.answer("aerostack/approvals/cancel", &result()),
+        "answered own"
+    );
+    assert!(!client.mcp.is_busy() && client.mcp.held_bytes() == 0);
+    // The end itself waits for nobody.
+    client.report("aerostack/approvals/cancel");
+    assert_eq!(
+        client.end(shutdown::Phase::Over),
+        "cut aerostack/approvals/cancel; failed own Ending, may have run"
+    );
+    assert!(!client.mcp.is_busy());
 }
 
 #[test]
