@@ -32,6 +32,11 @@ impl Phase {
     pub(crate) fn is_farewell(self) -> bool {
         matches!(self, Phase::Farewell | Phase::Over)
     }
+
+    /// True once the last words have been said.
+    pub(crate) fn is_over(self) -> bool {
+        self == Phase::Over
+    }
 }
 
 /// What this machine's timers are for.

@@ -6,7 +6,6 @@ use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http};
 use crate::bridge::ids::{Era, Ticket};
 use crate::bridge::request::Cancel;
-use crate::bridge::shutdown::Phase;
 use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use std::rc::Rc;
@@ -156,7 +155,7 @@ impl Mcp {
         let mut reports = Vec::new();
         for id in self.calls.ids() {
             match self.calls.report(id) {
-                Some(exchange) if ctx.phase() == Phase::Farewell => reports.push(exchange),
+                Some(exchange) if !ctx.phase().is_over() => reports.push(exchange),
                 _ => self.end_call(ctx, http, id),
             }
         }
