@@ -252,11 +252,12 @@ impl Gate {
 /// first was sent again: it carried the token from before, so it goes again, too. Once.
 #[test]
 fn a_renewed_token_serves_every_call_that_was_refused_for_the_old_one() {
-    let dir = Arc::new(Dir::new());
+    // A server's thread does not end with the test: it must own nothing that has to be removed.
+    let dir = Dir::new();
     let file = dir.file("token", "mwt_old_token\n");
     let (second_came, first_again) = (Gate::new(), Gate::new());
     let counts = Arc::new(Mutex::new([0, 0]));
-    let (place, seen) = (dir.clone(), counts.clone());
+    let (place, seen) = (file.clone(), counts.clone());
     let server = RawServer::http(move |request| {
         if !request.is("tools/call") {
             return json_reply(request, "{}");
@@ -272,7 +273,7 @@ fn a_renewed_token_serves_every_call_that_was_refused_for_the_old_one() {
             (true, false) => json_reply(request, "{}"),
             (false, true) => {
                 second_came.pass();
-                place.file("token", format!("{TOKEN}\n"));
+                std::fs::write(&place, format!("{TOKEN}\n")).expect("our file");
                 reply("401 Unauthorized", "", "")
             }
             (false, false) => {

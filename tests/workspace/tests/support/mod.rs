@@ -41,6 +41,8 @@ impl Workspace {
             .args(args)
             .arg("--ready-file")
             .arg(&ready_file)
+            // What it does not remove when it is killed goes with the scratch directory.
+            .env("TMPDIR", &dir)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
