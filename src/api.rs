@@ -54,7 +54,6 @@ pub mod log {
 /// Codecs that the tests speak and the benchmarks measure.
 pub mod proto {
     pub use crate::proto::http::exchange::{Event, Exchange};
-    pub use crate::proto::http::request::Method;
     pub use crate::proto::jsonrpc;
     pub use crate::proto::line::{Line, LineReader};
     pub use crate::proto::sse::EventStream;

@@ -475,6 +475,11 @@ impl Bridge {
         self.http.server_clock_s()
     }
 
+    /// True while a request waits for an approval.
+    pub fn awaits_a_person(&self) -> bool {
+        self.extension.pending_approvals() > 0
+    }
+
     /// Params of a heartbeat with status "check": recorded, never listed as an agent.
     pub fn check_params(&self) -> String {
         self.extension.heartbeat(&self.ctx, "check", self.counts())

@@ -107,13 +107,14 @@ impl Request {
         const BEFORE_ID: usize = "{\"jsonrpc\":\"2.0\",\"id\":".len();
         let text = String::from_utf8(jsonrpc::request(id, method, params)).unwrap_or_default();
         let params = Span::new(text.len() - 1 - params.len(), params.len());
+        let meta = jsonrpc::member(&text[params.range()], "_meta");
         Self {
-            text: text.into(),
             method: method.into(),
             era,
             id: Span::new(BEFORE_ID, id.len()),
             params: Some(params),
-            meta: None,
+            meta: meta.map(|raw| Span::of(&text, raw)),
+            text: text.into(),
             arguments: None,
             request_name: None,
             protocol_version: None,
@@ -125,17 +126,6 @@ impl Request {
             shown: None,
             asked_as: None,
         }
-    }
-
-    /// Where `_meta` (this raw JSON) stands in the params of a request of the gateway's own.
-    pub(crate) fn with_meta(mut self, meta: &str) -> Self {
-        let found = self
-            .params()
-            .and_then(|params| jsonrpc::member(params, "_meta"));
-        self.meta = found
-            .filter(|found| *found == meta)
-            .map(|found| Span::of(&self.text, found));
-        self
     }
 
     /// What a person is shown instead of the method.

@@ -319,7 +319,13 @@ impl Check {
             }
             Step::Discover(first) => self.refused(&first, now),
             Step::Tools { .. } => {
-                let text = format!("Tools not available: {}", late("tools/list"));
+                let late = late(match self.bridge.awaits_a_person() {
+                    true => {
+                        "a person's approval of tools/list: AI tools see no tools before it is given"
+                    }
+                    false => "tools/list",
+                });
+                let text = format!("Tools not available: {late}");
                 self.failed("tools", &text, now);
                 self.leave(now);
             }

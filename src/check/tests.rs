@@ -127,6 +127,11 @@ const TOOL: &str = concat!(
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 60\r\n\r\n",
     r#"{"jsonrpc":"2.0","id":"check","result":{"tools":[{}]}}      "#
 );
+const GATED: &str = concat!(
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 112\r\n\r\n",
+    r#"{"jsonrpc":"2.0","id":"check","error":{"code":-32050,"message":"needs approval","#,
+    r#""data":{"approval_id":"apr_1"}}}"#
+);
 const PAGE: &str = concat!(
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 80\r\n\r\n",
     r#"{"jsonrpc":"2.0","id":"check","result":{"tools":[{}],"nextCursor":"more"}}      "#
@@ -189,6 +194,20 @@ fn it_ends_within_ten_seconds_whatever_hangs() {
             TOKEN,
             CONNECTED,
             "[failed] Tools not available: timed out after 2 s waiting for tools/list",
+        ],
+    );
+    fails(
+        &Dial::Opens,
+        &[
+            (HELLO, now(INITIALIZED)),
+            (READY, now(ACCEPTED)),
+            (LIST, now(GATED)),
+        ],
+        &[
+            REACHABLE,
+            TOKEN,
+            CONNECTED,
+            "[failed] Tools not available: timed out after 2 s waiting for a person's approval of tools/list: AI tools see no tools before it is given",
         ],
     );
     // Each page comes in time, and there is always another.

@@ -16,6 +16,10 @@ use super::object;
 
 /// The most messages of one batch.
 pub const BATCH_MAX: usize = 4_096;
+/// "The method does not exist / is not available" (JSON-RPC 2.0, 5.1).
+pub const METHOD_NOT_FOUND: i64 = -32601;
+/// "Internal JSON-RPC error" (JSON-RPC 2.0, 5.1).
+pub const INTERNAL_ERROR: i64 = -32603;
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

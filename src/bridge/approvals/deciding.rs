@@ -9,9 +9,6 @@ use crate::log::{Level, printable};
 use crate::proto::aerostack::{APPROVAL_META, ApprovalState, Decision, Outcome};
 use crate::proto::jsonrpc::{self, Params};
 
-/// Errors of the gateway's own.
-const INTERNAL_ERROR: i64 = -32603;
-
 impl Approvals {
     pub(super) fn decided(&mut self, ctx: &mut Context, key: ApprovalKey, state: &ApprovalState) {
         let Some((facts, calls)) = self.forget(ctx, key) else {
@@ -145,7 +142,7 @@ impl Approvals {
             "tools/call" => jsonrpc::result(request.id(), &tool_text(words, true, request.era())),
             _ => {
                 let data = jsonrpc::object([("approval", jsonrpc::quote(status).as_str())]);
-                jsonrpc::error(request.id(), INTERNAL_ERROR, words, Some(&data))
+                jsonrpc::error(request.id(), jsonrpc::INTERNAL_ERROR, words, Some(&data))
             }
         };
         self.answer(&call, answer);

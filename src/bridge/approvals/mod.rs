@@ -403,12 +403,8 @@ impl Approvals {
         }
     }
 
-    fn cancel(&mut self, ctx: &mut Context, key: ApprovalKey, reason: &str) {
-        self.cancel_all(ctx, key, reason);
-    }
-
     /// Withdraws an approval. Returns those who waited for it.
-    fn cancel_all(&mut self, ctx: &mut Context, key: ApprovalKey, reason: &str) -> Vec<Call> {
+    fn cancel(&mut self, ctx: &mut Context, key: ApprovalKey, reason: &str) -> Vec<Call> {
         let Some((facts, calls)) = self.forget(ctx, key) else {
             return Vec::new();
         };

@@ -8,11 +8,11 @@ use crate::bridge::mcp::Call;
 use crate::log::Level;
 
 impl Approvals {
-    /// The host took a request back. False if it does not wait here. A cancellation whose reason speaks
-    /// of a time-out is not a person's change of mind: then the approval stays open for a while.
-    pub(crate) fn withdraw(&mut self, ctx: &mut Context, ticket: Ticket, reason: &str) -> bool {
+    /// The host took a request back. A cancellation whose reason speaks of a time-out is not a
+    /// person's change of mind: then the approval stays open for a while.
+    pub(crate) fn withdraw(&mut self, ctx: &mut Context, ticket: Ticket, reason: &str) {
         let Some(key) = self.by_ticket.get(&ticket).copied() else {
-            return false;
+            return;
         };
         let lower = reason.to_ascii_lowercase();
         let timed_out = ["timeout", "time-out", "time out", "timed out"];
@@ -20,10 +20,9 @@ impl Approvals {
         if self.take_waiter(ctx, key, ticket).is_some() && self.is_abandoned(key) {
             match gave_up {
                 true => self.detach(ctx, key),
-                false => self.cancel(ctx, key, "the host cancelled the request"),
+                false => drop(self.cancel(ctx, key, "the host cancelled the request")),
             }
         }
-        true
     }
 
     fn is_abandoned(&self, key: ApprovalKey) -> bool {
@@ -131,7 +130,7 @@ impl Approvals {
                 self.events.push_back(Event::PollNow(key));
             }
             State::LastQuestion(_) => {
-                let calls = self.cancel_all(ctx, key, "its time is over");
+                let calls = self.cancel(ctx, key, "its time is over");
                 for call in calls {
                     let words = format!(
                         "{}: no decision came in time; the request was withdrawn. It may still be executed if it was approved at the last moment: check before you repeat it",
@@ -143,12 +142,11 @@ impl Approvals {
         }
     }
 
-    /// The end: what is pending is withdrawn, and who waits hears that. A hook's stays open: the same
-    /// operation asks again.
+    /// The end: what is pending is withdrawn, and who waits hears that.
     pub(crate) fn end(&mut self, ctx: &mut Context) {
         let keys: Vec<ApprovalKey> = self.approvals.keys().copied().collect();
         for key in keys {
-            for call in self.cancel_all(ctx, key, "the gateway ended") {
+            for call in self.cancel(ctx, key, "the gateway ended") {
                 let words = format!(
                     "{}: the gateway ended while it waited for approval; the request was withdrawn. It may still be executed if it was approved at the last moment",
                     call.request().label()

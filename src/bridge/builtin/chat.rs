@@ -2,15 +2,15 @@
 //! result, and for Claude Code by its channel.
 
 use super::Event;
+use super::calls::Calls;
 use super::conversation::Conversation;
-use crate::bridge::context::{self, Context, tool_text};
-use crate::bridge::ids::{Era, Requester, Subject, Ticket};
+use crate::bridge::context::{self, Context};
+use crate::bridge::ids::{Requester, Subject, Ticket};
 use crate::bridge::request::Request;
 use crate::log::Level;
 use crate::proto::aerostack::ChatMessage;
 use crate::proto::jsonrpc::{self, Parsed};
 use crate::proto::object;
-use crate::table::Table;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -33,18 +33,11 @@ impl From<Timer> for context::Timer {
     }
 }
 
-/// A call of the tool that has no answer yet.
-#[derive(Debug)]
-struct Asked {
-    raw_id: Box<str>,
-    era: Era,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Chat {
     conversation: Conversation,
-    calls: Table<Ticket, Asked>,
+    calls: Calls,
     /// Calls of `wait`, the oldest first.
     waiters: VecDeque<Ticket>,
     is_watched: bool,
@@ -147,8 +140,7 @@ impl Chat {
         request: &Request,
         away: Option<&str>,
     ) {
-        let (raw_id, era) = (request.id().into(), request.era());
-        self.calls.insert(ticket, Asked { raw_id, era });
+        self.calls.open(ticket, request);
         let arguments = match Arguments::read(request.arguments()) {
             Ok(arguments) => arguments,
             Err(error) => {
@@ -224,26 +216,22 @@ impl Chat {
         self.waiters.retain(|waiter| *waiter != ticket);
     }
 
-    /// The host took a call back. False if it is none of this tool.
-    pub(crate) fn withdraw(&mut self, ctx: &mut Context, ticket: Ticket) -> bool {
+    /// The host took a call back.
+    pub(crate) fn withdraw(&mut self, ctx: &mut Context, ticket: Ticket) {
         self.forget_waiter(ctx, ticket);
-        self.calls.remove(&ticket).is_some()
+        self.calls.drop(ticket);
     }
 
     /// The end: a call that is still open is answered.
     pub(crate) fn end(&mut self, ctx: &mut Context) {
-        let open: Vec<Ticket> = self.calls.keys().copied().collect();
-        for ticket in open {
+        for ticket in self.calls.tickets() {
             self.forget_waiter(ctx, ticket);
             self.handle_failed(ticket, "the gateway was told to end");
         }
     }
 
     fn say(&mut self, ticket: Ticket, words: &str, is_error: bool) {
-        if let Some(Asked { raw_id, era }) = self.calls.remove(&ticket) {
-            let answer = jsonrpc::result(&raw_id, &tool_text(words, is_error, era));
-            self.events.push_back(Event::Answer(ticket, answer));
-        }
+        self.events.extend(self.calls.say(ticket, words, is_error));
     }
 
     /// Hands over what is unread and lets the workspace know.
@@ -272,7 +260,7 @@ impl Chat {
             return self.handle_failed(ticket, "its answer can not be read");
         };
         if let Some((code, words)) = message.error.and_then(jsonrpc::error_parts) {
-            if code == -32601 {
+            if code == jsonrpc::METHOD_NOT_FOUND {
                 self.is_not_offered(ctx);
                 return self.handle_failed(ticket, "it does not offer a chat");
             }
@@ -330,7 +318,7 @@ impl Chat {
     pub(crate) fn handle_polled(&mut self, ctx: &mut Context, answer: &[u8]) {
         if let Ok(Parsed::One(message)) = jsonrpc::parse(answer) {
             let error = message.error.and_then(jsonrpc::error_parts);
-            if error.is_some_and(|(code, _)| code == -32601) {
+            if error.is_some_and(|(code, _)| code == jsonrpc::METHOD_NOT_FOUND) {
                 return self.is_not_offered(ctx);
             }
             let messages = ChatMessage::list(message.result.unwrap_or("{}"), ctx.secrets());

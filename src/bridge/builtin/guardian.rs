@@ -1,6 +1,8 @@
 //! The Local Guardian: approval of risky local operations. It fails closed: anything but a clear
 //! `approved` tells the agent not to proceed.
 
+use super::Event;
+use super::calls::Calls;
 use crate::bridge::context::{Context, tool_text};
 use crate::bridge::ids::{Era, Ticket};
 use crate::bridge::mcp;
@@ -8,7 +10,6 @@ use crate::bridge::request::Request;
 use crate::log::printable;
 use crate::proto::aerostack::{self, ApprovalState, Decision, GuardianDecision, Outcome};
 use crate::proto::jsonrpc::{self, Parsed, quote};
-use crate::table::Table;
 use serde::Serialize;
 use std::collections::VecDeque;
 
@@ -28,27 +29,11 @@ const RISKS: [&str; 4] = ["low", "medium", "high", "critical"];
 const TEXT_MAX: usize = 16 << 10;
 const NOT_OFFERED: &str = "this workspace does not offer approvals of local operations";
 
-/// What this machine has to tell.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The workspace is asked on behalf of this call.
-    Ask(Ticket, Box<Request>),
-    /// The answer to a call.
-    Answer(Ticket, Vec<u8>),
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Guardian {
-    calls: Table<Ticket, Asked>,
+    calls: Calls,
     events: VecDeque<Event>,
-}
-
-/// A call that waits for its verdict.
-#[derive(Debug)]
-struct Asked {
-    raw_id: Box<str>,
-    era: Era,
 }
 
 /// What the agent is told.
@@ -75,15 +60,14 @@ impl Guardian {
         away: Option<&str>,
     ) {
         let era = request.era();
-        let raw_id = request.id().into();
-        self.calls.insert(ticket, Asked { raw_id, era });
+        self.calls.open(ticket, request);
         let arguments = match guardian_request(request.arguments(), ctx.config().hook) {
             Ok(arguments) => arguments,
             Err(problem) => {
                 let words = format!(
                     "NOT APPROVED: invalid arguments: {problem}. Do not proceed; call again with valid arguments."
                 );
-                return self.answer(ticket, |era| tool_text(&words, true, era));
+                return self.events.extend(self.calls.say(ticket, &words, true));
             }
         };
         if let Some(why) = away.filter(|_| era == Era::Legacy) {
@@ -95,23 +79,20 @@ impl Guardian {
         }
         let bridge_id = quote(ctx.peers().bridge_id());
         let mut params = jsonrpc::set_member(&arguments, "bridge_id", &bridge_id);
-        let meta = mcp::own_meta(request.meta());
         if era == Era::Modern {
+            let meta = mcp::own_meta(request.meta());
             params = jsonrpc::set_member(&params, "_meta", &meta);
         }
-        let mut own = Request::own(&ctx.own_id(), METHOD, &params, era);
-        if era == Era::Modern {
-            own = own.with_meta(&meta);
-        }
+        let own = Request::own(&ctx.own_id(), METHOD, &params, era);
         let shown = jsonrpc::member(&arguments, "action").and_then(jsonrpc::string);
         let shown = printable(&shown.unwrap_or_default(), 100);
         let own = own.shown_as(&format!("the local operation \u{201c}{shown}\u{201d}"));
-        self.events.push_back(Event::Ask(ticket, Box::new(own)));
+        self.events.push_back(Event::Guard(ticket, Box::new(own)));
     }
 
-    /// The host took a call back. False if it is none of this tool.
-    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> bool {
-        self.calls.remove(&ticket).is_some()
+    /// The host took a call back.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) {
+        self.calls.drop(ticket);
     }
 
     /// The workspace answered without an approval.
@@ -120,7 +101,7 @@ impl Guardian {
             return self.handle_failed(ticket, "the workspace's answer can not be read");
         };
         if let Some((code, words)) = message.error.and_then(jsonrpc::error_parts) {
-            if code == -32601 {
+            if code == jsonrpc::METHOD_NOT_FOUND {
                 ctx.peers_mut().correct(|offer| offer.guardian = false);
                 return self.handle_failed(ticket, NOT_OFFERED);
             }
@@ -191,21 +172,14 @@ impl Guardian {
 
     /// The end: a call that is still open is told no.
     pub(crate) fn end(&mut self) {
-        let open: Vec<Ticket> = self.calls.keys().copied().collect();
-        for ticket in open {
+        for ticket in self.calls.tickets() {
             self.handle_failed(ticket, "the gateway was told to end before anybody decided");
         }
     }
 
     fn say(&mut self, ticket: Ticket, verdict: &Verdict<'_>) {
-        self.answer(ticket, |era| verdict.result(era));
-    }
-
-    fn answer(&mut self, ticket: Ticket, result: impl FnOnce(Era) -> String) {
-        if let Some(Asked { raw_id, era }) = self.calls.remove(&ticket) {
-            let answer = jsonrpc::result(&raw_id, &result(era));
-            self.events.push_back(Event::Answer(ticket, answer));
-        }
+        let answer = self.calls.answer(ticket, |era| verdict.result(era));
+        self.events.extend(answer);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the gateway adds to a workspace: the Local Guardian, the chat with the dashboard, and presence
 //! there. Each is a machine of its own; this one carries what they say.
 
+mod calls;
 mod chat;
 mod conversation;
 mod guardian;
@@ -87,13 +88,7 @@ impl Builtins {
     /// The next thing that happened.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         let said = self.events.pop_front();
-        let guardian = |guardian: &mut Guardian| {
-            Some(match guardian.poll_event()? {
-                guardian::Event::Ask(ticket, request) => Event::Guard(ticket, request),
-                guardian::Event::Answer(ticket, answer) => Event::Answer(ticket, answer),
-            })
-        };
-        said.or_else(|| guardian(&mut self.guardian))
+        said.or_else(|| self.guardian.poll_event())
             .or_else(|| self.chat.poll_event())
     }
 

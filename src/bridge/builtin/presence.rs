@@ -139,7 +139,9 @@ impl Presence {
         };
         if let Some((code, _)) = message.error.and_then(jsonrpc::error_parts) {
             match code {
-                -32601 => ctx.peers_mut().correct(|offer| offer.heartbeat = false),
+                jsonrpc::METHOD_NOT_FOUND => {
+                    ctx.peers_mut().correct(|offer| offer.heartbeat = false)
+                }
                 _ => self.handle_failed(ctx),
             }
             return 0;

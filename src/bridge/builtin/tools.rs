@@ -114,7 +114,7 @@ impl Listing {
         if !are_offered(ctx) || !request.is_first_page() {
             return answer;
         }
-        if error == Some(-32601) {
+        if error == Some(jsonrpc::METHOD_NOT_FOUND) {
             return jsonrpc::result(request.id(), &only_builtins(request.era()));
         }
         let Ok(Parsed::One(message)) = jsonrpc::parse(&answer) else {
@@ -259,7 +259,7 @@ pub(crate) fn answer_while_away(ctx: &Context, request: &Request, away: &Away) -
                 request.label()
             );
             let data = Some("{\"executed\":\"no\"}");
-            return jsonrpc::error(request.id(), -32603, &words, data);
+            return jsonrpc::error(request.id(), jsonrpc::INTERNAL_ERROR, &words, data);
         }
     };
     jsonrpc::result(request.id(), &result)

@@ -388,11 +388,9 @@ fn reader_for(
     ctx: &Context,
     id: ExchangeId,
 ) -> Reader {
-    let request = exchanges.get(&id).map(|exchange| &exchange.request);
-    let max_head = ctx.limits().head_max_bytes;
-    match request {
-        Some(request) if request.upgrade => Reader::new(request.method, max_head).for_upgrade(),
-        Some(request) => Reader::new(request.method, max_head),
-        None => Reader::new(crate::proto::http::request::Method::Post, max_head),
+    let reader = Reader::new(ctx.limits().head_max_bytes);
+    match exchanges.get(&id) {
+        Some(exchange) if exchange.request.upgrade => reader.for_upgrade(),
+        _ => reader,
     }
 }

@@ -13,8 +13,6 @@ use crate::proto::jsonrpc::{self, Parsed};
 
 /// The specification's code for headers that do not match the body.
 const HEADER_MISMATCH: i64 = -32020;
-/// Unknown method.
-const METHOD_NOT_FOUND: i64 = -32601;
 
 impl Mcp {
     /// The workspace's answer to one of our requests.
@@ -193,7 +191,7 @@ impl Mcp {
 fn is_too_early(reply: &Reply, refusal: Option<&Failure>) -> bool {
     match (refusal.and_then(Failure::http_status), reply.error) {
         (Some(400 | 404 | 409 | 422), _) => true,
-        (_, Some(code)) => code != APPROVAL_NEEDED && code != METHOD_NOT_FOUND,
+        (_, Some(code)) => code != APPROVAL_NEEDED && code != jsonrpc::METHOD_NOT_FOUND,
         (_, None) => false,
     }
 }

@@ -11,9 +11,6 @@ use crate::proto::jsonrpc;
 use crate::table::Table;
 use std::time::Duration;
 
-/// Errors of the gateway's own.
-const INTERNAL_ERROR: i64 = -32603;
-
 /// Names one request of this machine. A later one has a larger number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CallId(u64);
@@ -220,7 +217,12 @@ impl Call {
         let message = failure.message(&self.request.label(), &ctx.origin(), ran);
         let message = ctx.masked(&message);
         let data = failure.data(ran);
-        let answer = jsonrpc::error(self.request.id(), INTERNAL_ERROR, &message, Some(&data));
+        let answer = jsonrpc::error(
+            self.request.id(),
+            jsonrpc::INTERNAL_ERROR,
+            &message,
+            Some(&data),
+        );
         ctx.log(Level::Warn, || message);
         answer
     }

@@ -46,11 +46,10 @@ impl Mcp {
         if !failure.is_transient() || !waitable || !self.may_retry(ctx, id) {
             return self.conclude(ctx, http, id, failure);
         }
-        let limits = ctx.limits().clone();
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        let Some(pause) = call.attempts.retry(&limits) else {
+        let Some(pause) = call.attempts.retry(ctx.limits()) else {
             return self.conclude(ctx, http, id, failure);
         };
         let executed = failure.executed();
@@ -80,7 +79,6 @@ impl Mcp {
         failure: Failure,
         (position, delivered): (Position, bool),
     ) {
-        let limits = ctx.limits().clone();
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -101,7 +99,7 @@ impl Mcp {
         }
         let Some(pause) = call
             .attempts
-            .resume(delivered, call.position.retry_ms, &limits)
+            .resume(delivered, call.position.retry_ms, ctx.limits())
         else {
             return self.request_failed(ctx, http, id, failure);
         };
@@ -152,11 +150,10 @@ impl Mcp {
             return self.lose_session(ctx, http, session);
         }
         let status = head.status;
-        let limits = ctx.limits().clone();
         let Some(stream) = self.session.stream_mut() else {
             return;
         };
-        let pause = stream.refused(status, &limits, ctx.random());
+        let pause = stream.refused(ctx, status);
         if pause.is_none() {
             ctx.log(Level::Debug, || {
                 format!("no event stream is offered (HTTP {status})")
@@ -174,11 +171,10 @@ impl Mcp {
         position: Position,
         delivered: bool,
     ) {
-        let limits = ctx.limits().clone();
         let Some(stream) = self.session.stream_mut() else {
             return;
         };
-        let pause = stream.ended(position, delivered, &limits, ctx.random());
+        let pause = stream.ended(ctx, position, delivered);
         self.pause_stream(ctx, pause);
         self.fail_elsewhere(ctx, http);
     }

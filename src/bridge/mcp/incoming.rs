@@ -331,7 +331,8 @@ impl Mcp {
         purpose: Option<&Purpose>,
         message: &Message<'_>,
     ) -> Route {
-        let code = |raw| jsonrpc::error_parts(raw).map_or(-32603, |(code, _)| code);
+        let code =
+            |raw| jsonrpc::error_parts(raw).map_or(jsonrpc::INTERNAL_ERROR, |(code, _)| code);
         let error = message.error.map(code);
         let came = message.id.filter(|id| *id != "null");
         let on_wire = |call: &CallId, came| {

@@ -43,7 +43,10 @@ impl Mcp {
             .calls
             .get(call)
             .and_then(|call| rpc_error_code(&response.body, call.request().wire_id()));
-        if is_early && matches!(status, 400 | 404 | 409 | 422) && rpc_error != Some(-32601) {
+        if is_early
+            && matches!(status, 400 | 404 | 409 | 422)
+            && rpc_error != Some(jsonrpc::METHOD_NOT_FOUND)
+        {
             self.finish(id);
             return self.repeat_after_acceptance(ctx, http, id, call);
         }
@@ -51,40 +54,28 @@ impl Mcp {
             self.finish(id);
             return self.resend_in_new_session(ctx, http, call, session);
         }
-        match status {
-            429 if is_limiter(&response) && self.pause_for(ctx, call, &failure) => {
-                drop(self.finish(id))
-            }
-            401 if self.ask_for_token(ctx, http, call, &failure, response.token) => {
-                self.finish(id);
-            }
-            401 | 403 | 429 => {
-                self.finish(id);
-                self.request_failed(ctx, http, call, failure);
-            }
-            // A transient failure of something harmless is repeated before anybody hears of it.
-            500.. if self.may_retry(ctx, call) => {
-                self.finish(id);
-                self.request_failed(ctx, http, call, failure);
-            }
-            // "Error statuses carry JSON-RPC bodies that must reach the client unchanged."
-            _ if rpc_error.is_some() => {
-                let came = Came {
-                    session_id: None,
-                    refusal: Some(failure.clone()),
-                };
-                let body = ctx.secrets().hide_bytes(response.body);
-                let delivered = self.deliver(ctx, http, id, body, came);
-                self.finish(id);
-                if delivered.is_err() {
-                    // A secret that was a number: no message is left.
-                    self.request_failed(ctx, http, call, failure);
-                }
-            }
-            _ => {
-                self.finish(id);
-                self.request_failed(ctx, http, call, failure);
-            }
+        let is_met = match status {
+            429 => is_limiter(&response) && self.pause_for(ctx, call, &failure),
+            401 => self.ask_for_token(ctx, http, call, &failure, response.token),
+            _ => false,
+        };
+        // A transient failure of something harmless is repeated before anybody hears of it.
+        let speaks_for_itself =
+            matches!(status, 401 | 403 | 429) || (status >= 500 && self.may_retry(ctx, call));
+        let mut is_told = false;
+        if !is_met && !speaks_for_itself && rpc_error.is_some() {
+            // A JSON-RPC error reaches the host as it is, whatever the status it came with.
+            let came = Came {
+                session_id: None,
+                refusal: Some(failure.clone()),
+            };
+            let body = ctx.secrets().hide_bytes(response.body);
+            // No message is left of it where a secret was a number.
+            is_told = self.deliver(ctx, http, id, body, came).is_ok();
+        }
+        self.finish(id);
+        if !is_met && !is_told {
+            self.request_failed(ctx, http, call, failure);
         }
     }
 

@@ -1,8 +1,7 @@
 //! The session's event stream (GET): open, lost, opened again. It sends nothing itself.
 
+use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Position};
-use crate::bridge::random::Random;
-use crate::config::Limits;
 use std::time::Duration;
 
 /// See the module.
@@ -70,12 +69,7 @@ impl Stream {
 
     /// It was refused with this status. "405: none offered; not an error", and so are other refusals
     /// of a first one; but what was open once comes back. Returns the pause before the next attempt.
-    pub(super) fn refused(
-        &mut self,
-        status: u16,
-        limits: &Limits,
-        random: &mut Random,
-    ) -> Option<Duration> {
+    pub(super) fn refused(&mut self, ctx: &mut Context, status: u16) -> Option<Duration> {
         let Stream::Under { past, .. } = self else {
             return None;
         };
@@ -83,16 +77,15 @@ impl Stream {
             *self = Stream::Absent;
             return None;
         }
-        self.ended(Position::default(), false, limits, random)
+        self.ended(ctx, Position::default(), false)
     }
 
     /// It ended, or its connection did. Returns the pause before it is opened again.
     pub(super) fn ended(
         &mut self,
+        ctx: &mut Context,
         position: Position,
         delivered: bool,
-        limits: &Limits,
-        random: &mut Random,
     ) -> Option<Duration> {
         let mut past = self.take_past();
         past.position.advance(position);
@@ -100,14 +93,15 @@ impl Stream {
             true => 0,
             false => past.failures.saturating_add(1),
         };
-        if !past.was_open && past.failures > limits.retries_max {
+        if !past.was_open && past.failures > ctx.limits().retries_max {
             return None;
         }
         let pause = match past.position.retry_ms {
-            Some(retry_ms) => limits.reconnect_pause(retry_ms),
+            Some(retry_ms) => ctx.limits().reconnect_pause(retry_ms),
             None => {
-                let doubled = limits.stream_retry * (1 << past.failures.min(5));
-                random.around(doubled.min(limits.stream_retry_max), 10)
+                let doubled = ctx.limits().stream_retry * (1 << past.failures.min(5));
+                let pause = doubled.min(ctx.limits().stream_retry_max);
+                ctx.random().around(pause, 10)
             }
         };
         *self = Stream::Pausing { past };
@@ -118,6 +112,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::testing::context;
 
     fn under(past: Past) -> Stream {
         let exchange = crate::bridge::http::testing::exchange(1);
@@ -138,26 +133,24 @@ mod tests {
 
     #[test]
     fn a_refusal_of_what_was_open_once_is_not_the_end() {
-        let limits = Limits::default();
-        let mut random = Random::new(1);
+        let mut ctx = context(&[]);
         for status in [400, 401, 404, 405, 409, 429, 503] {
             let mut stream = under(was_open());
-            assert!(stream.refused(status, &limits, &mut random).is_some());
+            assert!(stream.refused(&mut ctx, status).is_some());
             assert!(matches!(stream, Stream::Pausing { .. }), "{status}");
             let mut first = under(Past::default());
-            let again = first.refused(status, &limits, &mut random).is_some();
+            let again = first.refused(&mut ctx, status).is_some();
             assert_eq!(again, matches!(status, 409 | 429 | 503), "{status}");
         }
     }
 
     #[test]
     fn pauses_grow_up_to_half_a_minute_and_a_first_one_is_given_up() {
-        let limits = Limits::default();
-        let mut random = Random::new(1);
+        let mut ctx = context(&[]);
         let mut stream = under(was_open());
         let mut pauses = Vec::new();
         for _ in 0..7 {
-            let pause = stream.ended(Position::default(), false, &limits, &mut random);
+            let pause = stream.ended(&mut ctx, Position::default(), false);
             pauses.push(pause.expect("it was open").as_secs_f64().round() as u64);
             stream = under(stream.take_past());
         }
@@ -167,10 +160,7 @@ mod tests {
         );
         let mut stream = under(Past::default());
         let mut attempts = 0;
-        while stream
-            .ended(Position::default(), false, &limits, &mut random)
-            .is_some()
-        {
+        while stream.ended(&mut ctx, Position::default(), false).is_some() {
             stream = under(stream.take_past());
             attempts += 1;
         }

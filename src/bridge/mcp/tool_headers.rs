@@ -365,7 +365,7 @@ impl Mcp {
             .filter_map(|(name, raw)| Some((*name, (*raw)?)));
         let params = jsonrpc::object(members);
         let id = ctx.own_id();
-        let request = Request::own(&id, "tools/list", &params, Era::Modern).with_meta(&meta);
+        let request = Request::own(&id, "tools/list", &params, Era::Modern);
         let call = Call::new(Requester::Nobody, request);
         let id = self.calls.insert(call, Stage::Parked);
         self.learning.insert(id, learning);

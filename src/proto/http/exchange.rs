@@ -4,7 +4,6 @@ use memchr::memchr;
 
 use super::HttpError;
 use super::body::{BodyReader, Dechunker, Piece};
-use super::request::Method;
 use super::response::ResponseHead;
 
 /// What comes of the bytes of a response, in this order: Head, Data…, End; or Upgraded alone.
@@ -62,8 +61,8 @@ enum State {
 
 impl Exchange {
     /// For a request that has been, or will be, sent. Heads may take `max_head` bytes in all.
-    /// The method would matter to framing only for HEAD and CONNECT, which [`Method`] lacks.
-    pub fn new(_method: Method, max_head: usize) -> Self {
+    /// The method would matter to framing only for HEAD and CONNECT, which are not sent here.
+    pub fn new(max_head: usize) -> Self {
         Exchange {
             upgrade: false,
             head_left: max_head,
@@ -318,7 +317,7 @@ mod tests {
     }
 
     fn plain() -> Exchange {
-        Exchange::new(Method::Post, MAX_HEAD)
+        Exchange::new(MAX_HEAD)
     }
 
     /// Any split gives `expect`; so does any prefix give either nothing or `Truncated` at its end,
@@ -458,7 +457,7 @@ mod tests {
 
     #[test]
     fn upgrades() {
-        let new = || Exchange::new(Method::Get, MAX_HEAD).for_upgrade();
+        let new = || Exchange::new(MAX_HEAD).for_upgrade();
         let seen = |status, body: &str, end, rest: &str| {
             Ok(Seen {
                 status,

@@ -5,7 +5,7 @@ use crate::proto::header::is_token;
 
 /// The methods that MCP uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Method {
+pub(crate) enum Method {
     /// GET: an event stream, a WebSocket upgrade, a status poll.
     Get,
     /// POST: a JSON-RPC message.
@@ -16,7 +16,7 @@ pub enum Method {
 
 impl Method {
     /// The method as it is written in the request line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
             Method::Post => "POST",

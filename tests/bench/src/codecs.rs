@@ -5,7 +5,6 @@
 //!     bench-codecs names            their names
 
 use aerostack_gateway::api::proto::EventStream;
-use aerostack_gateway::api::proto::Method;
 use aerostack_gateway::api::proto::jsonrpc;
 use aerostack_gateway::api::proto::{Event, Exchange};
 use aerostack_gateway::api::proto::{Line, LineReader};
@@ -127,7 +126,7 @@ fn lines(input: &[u8]) -> usize {
 }
 
 fn response(input: &[u8]) -> usize {
-    let mut exchange = Exchange::new(Method::Post, PIECE);
+    let mut exchange = Exchange::new(PIECE);
     let mut found = 0;
     for mut piece in input.chunks(PIECE) {
         while let Some(event) = exchange.feed(&mut piece).expect("well formed") {
