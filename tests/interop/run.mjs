@@ -10,8 +10,8 @@
 // | conformance-server | the official conformance suite → HTTP front → gateway → a server             |
 // | python             | PyPI `mcp` clients → gateway → PyPI `mcp` servers and server-everything      |
 // | approvals          | SDK v1 client → gateway → reference workspace → server-everything, gated     |
-// | restarted          | raw lines → gateway → PyPI `mcp` 1.16 behind uvicorn, restarted (by name)    |
-// | sticky             | raw lines → gateway → cookie-sticky balancer → two servers (by name)         |
+// | restarted          | raw lines → gateway → PyPI `mcp` 1.16 behind uvicorn, restarted              |
+// | sticky             | raw lines → gateway → cookie-sticky balancer → two servers                   |
 //
 // Prints `ok` or `not ok` for each check and ends with 'N passed, N failed'.
 import { parseArgs } from 'node:util';
@@ -19,17 +19,16 @@ import { binary } from './harness/gateway.mjs';
 import { Leg, within } from './harness/leg.mjs';
 import { stopAll } from './harness/process.mjs';
 
-const legs = ['sdk', 'sdk-v2', 'conformance-client', 'conformance-server', 'python', 'approvals'];
-// Only where --leg names them: the gateway keeps no cookies yet and knows few words for a lost session.
-const named = ['restarted', 'sticky'];
+const legs = [
+  'sdk', 'sdk-v2', 'conformance-client', 'conformance-server', 'python', 'approvals', 'restarted', 'sticky',
+];
 
 const { values } = parseArgs({
   options: { leg: { type: 'string', multiple: true }, only: { type: 'string' } },
 });
 if (!binary) throw new Error('AEROSTACK_GATEWAY_BIN names no gateway');
-const all = [...legs, ...named];
-const unknown = values.leg?.find((name) => !all.includes(name));
-if (unknown) throw new Error(`no leg '${unknown}': ${all.join(', ')}`);
+const unknown = values.leg?.find((name) => !legs.includes(name));
+if (unknown) throw new Error(`no leg '${unknown}': ${legs.join(', ')}`);
 
 // A check that failed may leave promises that nobody awaits any more: its failure has been told.
 process.on('unhandledRejection', (error) => console.error(`# left behind: ${error?.message}`));
