@@ -50,6 +50,11 @@ impl<K, V> Table<K, V> {
         self.entries.iter().map(|(_, value)| value)
     }
 
+    /// All entries, in the order of the keys, their values to change.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+    }
+
     /// All values, to change.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.entries.iter_mut().map(|(_, value)| value)

@@ -6,7 +6,7 @@ use super::{Event, Mcp, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http};
 use crate::bridge::ids::{Era, Requester};
-use crate::failure::Failure;
+use crate::failure::{Executed, Failure};
 use crate::log::Level;
 use crate::proto::aerostack::{APPROVAL_NEEDED, ApprovalNeeded};
 use crate::proto::jsonrpc::{self, Parsed};
@@ -29,6 +29,11 @@ impl Mcp {
             _ => false,
         };
         if early && is_too_early(&reply, came.refusal.as_ref()) {
+            // Words in a success status may be those of a server that ran it.
+            let call = self.calls.get_mut(id).filter(|_| came.refusal.is_none());
+            if let Some(call) = call {
+                call.attempts.ran = Executed::Unknown;
+            }
             return self.repeat_after_acceptance(ctx, http, exchange, id);
         }
         if reply.error == Some(HEADER_MISMATCH) && self.learn_headers(ctx, http, id, &reply) {

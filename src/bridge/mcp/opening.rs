@@ -271,6 +271,13 @@ impl Mcp {
         else {
             return;
         };
+        for (id, purpose) in self.exchanges.iter_mut() {
+            match purpose {
+                // What has not left by now does not leave too early.
+                Purpose::Request(asked) if http.is_waiting(*id) => asked.is_early = false,
+                _ => {}
+            }
+        }
         let stream = Stream::Absent;
         self.session = Session::Ready {
             hello,

@@ -241,6 +241,32 @@ fn a_list_that_left_too_early_is_repeated_once() {
             assert_eq!(ready, "> GET @s1; ready");
         }
     }
+    // Whoever answered it may have run it, whatever becomes of the second.
+    for (first, ran) in [
+        (status(400, "", ""), "did not run"),
+        (status(200, "", &error(-32602)), "may have run"),
+    ] {
+        let mut client = Client::confirming(&[]);
+        client.ask(2, "tools/list");
+        client.answer("tools/list", &first);
+        client.answer(INITIALIZED, ACCEPTED);
+        let told = client.answer("tools/list", &status(403, "", ""));
+        assert_eq!(told, format!("failed 2 Status, {ran}"));
+    }
+}
+
+#[test]
+fn a_list_that_waited_for_its_connection_until_the_acceptance_was_not_early() {
+    let mut client = Client::confirming(&[]);
+    client.dials = Dials::Hang;
+    client.ask(2, "tools/list");
+    client.dials = Dials::Succeed;
+    let ready = client.answer(INITIALIZED, ACCEPTED);
+    assert_eq!(ready, "> GET @s1; ready");
+    let none = client.answer("GET", &status(405, "", ""));
+    assert_eq!(none, "> tools/list @s1");
+    let told = client.answer("tools/list", &status(200, "", &error(-32602)));
+    assert_eq!(told, "answered 2 error -32602");
 }
 
 #[test]
