@@ -56,7 +56,10 @@ pub(crate) fn quote_body(body: &[u8]) -> (String, bool) {
     if trimmed.starts_with('<') {
         return (html_title(trimmed), true);
     }
-    let words = json_message(body).unwrap_or_else(|| trimmed.to_owned());
+    // Some servers refuse in an event stream.
+    let event = trimmed.lines().find_map(|line| line.strip_prefix("data:"));
+    let words = json_message(body).or_else(|| json_message(event?.as_bytes()));
+    let words = words.unwrap_or_else(|| trimmed.to_owned());
     if matches!(words.trim(), "{}" | "[]" | "null") {
         return (String::new(), false);
     }
@@ -109,6 +112,12 @@ mod tests {
             false,
         );
         check(r#"{"error":"gone"}"#, "gone", false);
+        check(
+            "event: message\r\ndata: {\"error\":{\"message\":\"gone\"}}\r\n\r\n",
+            "gone",
+            false,
+        );
+        check("data: gone\n\n", "data: gone", false);
         check(
             "<!DOCTYPE html><TITLE> Sign in </TITLE><p>x",
             "Sign in",

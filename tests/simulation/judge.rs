@@ -76,6 +76,8 @@ struct Flight {
     within_us: Option<u64>,
     /// Method and body: a redirect carries the exchange on.
     text: String,
+    /// The session that it names.
+    session: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +140,9 @@ pub(crate) struct Judge {
     coming: BTreeMap<ConnId, usize>,
     /// Exchanges that were redirected: when they began.
     redirected: BTreeMap<String, u64>,
+    /// What connections that closed had carried: it may be sent again as it was, whatever has
+    /// become of its session since.
+    lost: BTreeSet<(String, Option<String>)>,
     /// What the token file has held.
     pub(crate) tokens: BTreeSet<String>,
     /// Every line on stdout.
@@ -175,6 +180,7 @@ impl Judge {
             notices: VecDeque::new(),
             coming: BTreeMap::new(),
             redirected: BTreeMap::new(),
+            lost: BTreeSet::new(),
             tokens: BTreeSet::from([TOKEN.to_owned()]),
             heard: Vec::new(),
             consent: Consent::default(),

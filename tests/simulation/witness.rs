@@ -25,7 +25,10 @@ impl Judge {
             let key = request.message.as_ref().and_then(Message::key);
             self.consent.leaves(approval, key, subject.as_ref())?;
         }
-        if !self.local {
+        let text = format!("{} {}", request.method, request.body);
+        let session = request.header("mcp-session-id").map(str::to_owned);
+        let is_replay = self.lost.remove(&(text.clone(), session.clone()));
+        if !self.local && !is_replay {
             self.check_session(request, what, ledger)?;
             self.check_order(conn, request, what, now_us)?;
         }
@@ -46,12 +49,12 @@ impl Judge {
             }
         }
         self.leaves(request);
-        let text = format!("{} {}", request.method, request.body);
         let flight = Flight {
             subject,
             began_us: self.redirected.remove(&text).unwrap_or(now_us),
             within_us: self.within_us(request, what, asked),
             text,
+            session,
             asked,
             approval,
             what,
@@ -314,6 +317,10 @@ impl Judge {
 
     /// The connection ended under the engine; `unsent` proves that nothing of the request left.
     pub(crate) fn closed(&mut self, conn: ConnId, unsent: bool) {
+        if let Some(flight) = self.flights.get(&conn) {
+            let lost = (flight.text.clone(), flight.session.clone());
+            self.lost.insert(lost);
+        }
         if let Some(flight) = self.flights.get(&conn)
             && unsent
         {

@@ -24,6 +24,8 @@ pub(crate) struct Call {
     consent: Option<Consent>,
     approval_rounds: u8,
     pub(super) attempts: Attempts,
+    /// Whether an attempt from before the approval may have run.
+    ran_before: Executed,
     /// How far its event stream has come.
     pub(super) position: Position,
     /// The workspace's answer that a repeat tries to better.
@@ -185,6 +187,7 @@ impl Call {
             consent: None,
             approval_rounds: 0,
             attempts: Attempts::new(),
+            ran_before: Executed::No,
             position: Position::default(),
             fallback: None,
         }
@@ -207,7 +210,7 @@ impl Call {
 
     /// Whether an attempt that was given up may have run.
     pub(crate) fn ran(&self) -> Executed {
-        self.attempts.ran
+        self.attempts.ran.max(self.ran_before)
     }
 
     /// The answer that tells the host of a failure: which request, what happened, whether it may have
@@ -229,7 +232,7 @@ impl Call {
 
     /// The approval that a failed request has not used up: it is proved that nothing ran.
     pub(crate) fn unused_consent(&self, failure: &Failure) -> Option<&str> {
-        let ran = failure.executed().max(self.ran());
+        let ran = failure.executed().max(self.attempts.ran);
         let consent = self.consent.as_ref().filter(|_| ran == Executed::No);
         consent.map(|consent| &*consent.approval_id)
     }
@@ -241,9 +244,11 @@ impl Call {
         allowed
     }
 
-    /// The same request, as a person approved it: what was tried before counts no more.
+    /// The same request, as a person approved it: what was tried before uses up neither the approval
+    /// nor its attempts.
     pub(crate) fn approve(&mut self, approved: Request, approval_id: &str) {
         self.request = approved;
+        self.ran_before = self.ran();
         self.attempts = Attempts::new();
         self.position = Position::default();
         let (approval_id, repeats) = (approval_id.into(), 0);
