@@ -52,6 +52,8 @@ pub(crate) struct Asked {
     /// Transmissions that may have been executed.
     possible: i32,
     sent_us: Option<u64>,
+    /// The workspace has begun to answer it, here or elsewhere.
+    heard: bool,
     transmitted: bool,
     /// The gateway said that it was not executed.
     denied: bool,
@@ -283,6 +285,7 @@ impl Judge {
             state: State::Open,
             possible: 0,
             sent_us: None,
+            heard: false,
             transmitted: false,
             denied: false,
             cancelled_late: false,

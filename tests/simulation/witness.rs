@@ -28,7 +28,8 @@ impl Judge {
         let text = format!("{} {}", request.method, request.body);
         let session = request.header("mcp-session-id").map(str::to_owned);
         let is_replay = self.lost.remove(&(text.clone(), session.clone()));
-        if !self.local && !is_replay {
+        let opens = matches!(what, What::Initialize(_) | What::Reopen | What::Initialized);
+        if !self.local && (opens || !is_replay) {
             self.check_session(request, what, ledger)?;
             self.check_order(conn, request, what, now_us)?;
         }
@@ -194,7 +195,11 @@ impl Judge {
         match (asked.state, asked.sent_us) {
             (State::Answered | State::Open, _) => Ok(()),
             // Its answer may lie in the batch already.
-            (State::Cancelled, _) if asked.batch.is_some() || asked.cancelled_late => Ok(()),
+            (State::Cancelled, _)
+                if asked.batch.is_some() || asked.cancelled_late || asked.heard =>
+            {
+                Ok(())
+            }
             (State::Cancelled, _) if asked.modern => {
                 Err(format!("a modern cancel of {id} was POSTed"))
             }
@@ -302,6 +307,9 @@ impl Judge {
         let Some(flight) = self.flights.remove(&conn) else {
             return;
         };
+        if let (Some(at), Some(_)) = (flight.asked, status) {
+            self.asked[at].heard = true;
+        }
         if matches!(status, Some(307 | 308)) {
             self.redirected.insert(flight.text, flight.began_us);
         }

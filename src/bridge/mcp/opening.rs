@@ -62,12 +62,14 @@ impl Mcp {
     }
 
     /// What still waits for a connection waits for the next session: it would leave with the headers
-    /// of one that is gone.
+    /// of one that is gone. The rest of an event stream is asked for as it is: only the session that
+    /// it began in knows it, and its request has left long ago.
     fn park_unsent(&mut self, ctx: &mut Context, http: &mut Http) {
         let all = self.exchanges.keys().copied();
         let unsent: Vec<ExchangeId> = all.filter(|id| http.is_waiting(*id)).collect();
         for id in unsent {
             let parked = match self.exchanges.get(&id) {
+                Some(Purpose::Request(asked)) if asked.is_resumption => continue,
                 Some(Purpose::Request(asked)) => match self.calls.get(asked.call) {
                     Some(call) if call.request().era() == Era::Legacy && !call.is_initialize() => {
                         Parked::Call(asked.call)

@@ -131,6 +131,9 @@ impl Mcp {
             if self.session.is_lost() {
                 self.reopen(ctx, http);
             }
+        } else if self.gate.is_closed() && ctx.phase().is_farewell() {
+            // The session will be gone when the gate opens.
+            self.conclude(ctx, http, id, Failure::Unsent);
         } else if self.gate.is_closed() {
             self.calls.enter(id, Stage::RateLimit);
         } else if call.is_subscription() && http.streams() >= ctx.limits().streams_max {

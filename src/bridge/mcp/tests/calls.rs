@@ -172,6 +172,20 @@ fn a_report_on_its_way_has_the_farewell_to_arrive() {
 }
 
 #[test]
+fn the_farewell_waits_for_no_rate_limit() {
+    let mut client = Client::ready();
+    client.ask(3, "tools/list");
+    client.answer("tools/list", &status(429, "Retry-After: 1\r\n", ""));
+    assert_eq!(
+        client.end(shutdown::Phase::Farewell),
+        "failed 3 Unsent, did not run"
+    );
+    let told = client.report("aerostack/approvals/cancel");
+    assert_eq!(told, "failed own Unsent, did not run");
+    assert_eq!(client.wait(1_000), "");
+}
+
+#[test]
 fn subscriptions_end_with_the_drain_and_when_their_stream_breaks() {
     let mut client = Client::ready();
     client.ask_modern(2, "subscriptions/listen", "{}");

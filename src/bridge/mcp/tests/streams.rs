@@ -129,6 +129,23 @@ fn a_requests_stream_is_resumed_in_the_legacy_era_alone() {
 }
 
 #[test]
+fn the_rest_of_a_stream_is_never_asked_for_by_the_request_itself() {
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    client.begin("tools/call", EVENTS);
+    client.begin("tools/call", &event("id: a\nretry: 600\n", NOTE));
+    client.lose("tools/call");
+    // It waits for a connection while the host begins another session.
+    client.dials = Dials::Hang;
+    assert_eq!(client.wait(600), "");
+    client.dials = Dials::Succeed;
+    let told = client.request(&INITIALIZE.replace("\"id\":1", "\"id\":3"));
+    assert_eq!(told, "> GET @s1 after a; > DELETE @s1");
+    let told = client.answer("GET", &status(404, "", ""));
+    assert_eq!(told, "> initialize; failed 2 NoAnswer, may have run");
+}
+
+#[test]
 fn what_is_no_answer_is_never_taken_for_one() {
     let batch = format!("[{NOTE},{RESULT}]");
     let wrong = RESULT.replace("$ID", "99");
