@@ -27,7 +27,11 @@ impl Judge {
         }
         let text = format!("{} {}", request.method, request.body);
         let session = request.header("mcp-session-id").map(str::to_owned);
-        let is_replay = self.lost.remove(&(text.clone(), session.clone()));
+        let is_replay = self.lost.remove(&(text.clone(), session.clone()))
+            || self.redirected.contains_key(&text);
+        // `initialized` may have been lost, and be on its way again.
+        let mut flights = self.flights.values();
+        let confirms = flights.any(|flight| flight.what == What::Initialized);
         let opens = matches!(what, What::Initialize(_) | What::Reopen | What::Initialized);
         if !self.local && (opens || !is_replay) {
             self.check_session(request, what, ledger)?;
@@ -60,7 +64,7 @@ impl Judge {
             approval,
             what,
             sent: false,
-            early: self.handshake == Handshake::Confirming,
+            early: self.handshake == Handshake::Confirming || confirms,
         };
         self.flights.insert(conn, flight);
         Ok(())
@@ -189,25 +193,11 @@ impl Judge {
             return Ok(());
         }
         let id = message::request_id(&request.body).unwrap_or_default();
-        let Some(asked) = self.asked.iter().rev().find(|asked| asked.id == id) else {
-            return Ok(());
-        };
-        match (asked.state, asked.sent_us) {
-            (State::Answered | State::Open, _) => Ok(()),
-            // Its answer may lie in the batch already.
-            (State::Cancelled, _)
-                if asked.batch.is_some() || asked.cancelled_late || asked.heard =>
-            {
-                Ok(())
-            }
-            (State::Cancelled, _) if asked.modern => {
-                Err(format!("a modern cancel of {id} was POSTed"))
-            }
-            (State::Cancelled, Some(sent)) if sent + CANCEL_GRACE_US <= now_us => Ok(()),
-            (State::Cancelled, sent) => {
-                Err(format!("the cancel of {id} overtakes it (sent: {sent:?})"))
-            }
-        }
+        // A host may use the id of a request that it took back for another.
+        let same = self.asked.iter().rev().filter(|asked| asked.id == id);
+        let mut verdicts = same.map(|asked| may_cancel(asked, now_us));
+        let newest = verdicts.next().unwrap_or(Ok(()));
+        newest.or_else(|why| verdicts.find(Result::is_ok).unwrap_or(Err(why)))
     }
 
     /// The bytes were handed to the socket.
@@ -539,6 +529,23 @@ fn check_era(request: &HttpRequest, message: &Message) -> Verdict {
     match right {
         true => Ok(()),
         false => Err(format!("wrong modern headers: {:?}", request.headers)),
+    }
+}
+
+/// A cancel follows its request, and by a moment in which the answer may come.
+fn may_cancel(asked: &Asked, now_us: u64) -> Verdict {
+    let id = &asked.id;
+    match (asked.state, asked.sent_us) {
+        (State::Answered | State::Open, _) => Ok(()),
+        // Its answer may lie in the batch already.
+        (State::Cancelled, _) if asked.batch.is_some() || asked.cancelled_late || asked.heard => {
+            Ok(())
+        }
+        (State::Cancelled, _) if asked.modern => Err(format!("a modern cancel of {id} was POSTed")),
+        (State::Cancelled, Some(sent)) if sent + CANCEL_GRACE_US <= now_us => Ok(()),
+        (State::Cancelled, sent) => {
+            Err(format!("the cancel of {id} overtakes it (sent: {sent:?})"))
+        }
     }
 }
 
