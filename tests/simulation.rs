@@ -1,6 +1,6 @@
 //! The engine against a random host, a random network and a random server, on a virtual clock.
 //!
-//! `cargo test` runs 128 seeds of each storm, 256 of those that mean harm. `AEROSTACK_SIM_SEED=17` runs one seed again,
+//! `cargo test` runs 512 seeds of each storm, 256 of those that mean harm. `AEROSTACK_SIM_SEED=17` runs one seed again,
 //! `AEROSTACK_SIM_SEEDS=10000` runs more. A failure names its seed and prints the last events before it.
 //!
 //! ```text
@@ -62,7 +62,7 @@ mod workspace;
 #[path = "simulation/world.rs"]
 mod world;
 
-const SEEDS: u64 = 128;
+const SEEDS: u64 = 512;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -135,7 +135,7 @@ fn harm(run: fn(u64)) {
     if let Some(seed) = variable("AEROSTACK_SIM_SEED") {
         return run(seed);
     }
-    (0..variable("AEROSTACK_SIM_SEEDS").unwrap_or(2 * SEEDS)).for_each(run);
+    (0..variable("AEROSTACK_SIM_SEEDS").unwrap_or(SEEDS / 2)).for_each(run);
 }
 
 #[test]
