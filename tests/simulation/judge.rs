@@ -142,6 +142,8 @@ pub(crate) struct Judge {
     coming: BTreeMap<ConnId, usize>,
     /// Exchanges that were redirected: when they began.
     redirected: BTreeMap<String, u64>,
+    /// `initialized` has had another answer than yes.
+    unconfirmed: bool,
     /// What connections that closed had carried: it may be sent again as it was, whatever has
     /// become of its session since.
     lost: BTreeSet<(String, Option<String>)>,
@@ -182,6 +184,7 @@ impl Judge {
             notices: VecDeque::new(),
             coming: BTreeMap::new(),
             redirected: BTreeMap::new(),
+            unconfirmed: false,
             lost: BTreeSet::new(),
             tokens: BTreeSet::from([TOKEN.to_owned()]),
             heard: Vec::new(),

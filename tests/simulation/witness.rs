@@ -29,9 +29,6 @@ impl Judge {
         let session = request.header("mcp-session-id").map(str::to_owned);
         let is_replay = self.lost.remove(&(text.clone(), session.clone()))
             || self.redirected.contains_key(&text);
-        // `initialized` may have been lost, and be on its way again.
-        let mut flights = self.flights.values();
-        let confirms = flights.any(|flight| flight.what == What::Initialized);
         let opens = matches!(what, What::Initialize(_) | What::Reopen | What::Initialized);
         if !self.local && (opens || !is_replay) {
             self.check_session(request, what, ledger)?;
@@ -64,7 +61,7 @@ impl Judge {
             approval,
             what,
             sent: false,
-            early: self.handshake == Handshake::Confirming || confirms,
+            early: self.handshake == Handshake::Confirming || self.unconfirmed,
         };
         self.flights.insert(conn, flight);
         Ok(())
@@ -302,6 +299,10 @@ impl Judge {
         }
         if matches!(status, Some(307 | 308)) {
             self.redirected.insert(flight.text, flight.began_us);
+        }
+        if flight.what == What::Initialized {
+            // Lost or put off, it is said again.
+            self.unconfirmed = !status.is_some_and(|status| status < 300);
         }
         match flight.what {
             What::Initialized if self.handshake == Handshake::Confirming => {
