@@ -32,8 +32,8 @@ pub mod guard {
 /// The configuration files of AI tools.
 pub mod hosts {
     pub use crate::hosts::{
-        HookCommand, Host, Placeholders, Server, file, hook_states, install, install_hook, print,
-        uninstall, uninstall_hook,
+        HookCommand, Host, Placeholders, Server, file, guarded, hook_states, install, install_hook,
+        print, uninstall, uninstall_hook,
     };
 }
 

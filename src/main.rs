@@ -71,7 +71,10 @@ fn run(options: Options) -> ExitCode {
     let mut limits = Limits::default();
     limits.drain = options.drain.unwrap_or(limits.drain);
     let mut config = match settings(&options, limits) {
-        Ok((_, config)) => config,
+        Ok((environment, config)) => Config {
+            guarded: hosts::guarded(&environment, &io::program_path().unwrap_or_default()),
+            ..config
+        },
         Err(error) => return refuse_host(&error.to_string(), &options.env),
     };
     let visible = options

@@ -4,7 +4,10 @@ mod common;
 
 use aerostack_workspace::approvals::Status;
 use aerostack_workspace::settings::Outage;
-use common::{DEADLINE, Dir, RawServer, TOKEN, Workspace, json_reply, program};
+use common::{
+    DEADLINE, Dir, INITIALIZE, INITIALIZED, RawServer, Setup, TOKEN, Workspace, json_reply,
+    program, request,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -643,4 +646,51 @@ fn a_hook_without_a_guardian_is_not_installed() {
         none.code == Some(2) && none.stderr.contains("run --setup first"),
         "{none:?}"
     );
+}
+
+/// One question, not two: where the hook asks by itself, the tool says so, to that host alone.
+#[test]
+fn the_tool_knows_of_the_hook() {
+    let workspace = workspace();
+    let (place, home) = (Place::of(&workspace), Dir::new());
+    let home_path = home.path().to_str().expect("ours");
+    let told = |client: &str| {
+        let mut gateway = Setup::whole(&workspace).env("HOME", home_path).spawn();
+        let answer = gateway.ask(&INITIALIZE.replace("real-tests", client));
+        let instructions = answer.at("/result/instructions").to_string();
+        gateway.send(INITIALIZED);
+        let tools = gateway.ask(&request("2", "tools/list")).at("/result/tools");
+        let tools = tools.as_array().expect("a list");
+        let guardian = |tool: &&Value| tool["name"] == "aerostack__local_guardian";
+        let tool = tools.iter().find(guardian).expect("it is listed");
+        gateway.finish().code(0);
+        let by_itself = |text: &str| text.contains("A hook asks a person by itself");
+        let texts = [tool["description"].to_string(), instructions];
+        texts.map(|text| by_itself(&text))
+    };
+    assert_eq!(told("claude-code"), [false; 2]);
+    install(&home, "claude-code", &place.file);
+    install(&home, "codex", &place.file);
+    assert_eq!(told("claude-code"), [true; 2]);
+    assert_eq!(told("cursor-vscode"), [false; 2], "its hook is not there");
+    let codex = "codex-mcp-client";
+    assert_eq!(told(codex), [false; 2], "it is not trusted yet");
+    let trust = |group: &str| {
+        let hooks = home.path().join(".codex/hooks.json");
+        let key = format!("{}:pre_tool_use:{group}:0", hooks.display());
+        let text = format!("[hooks.state.\"{key}\"]\ntrusted_hash = \"sha256:0\"\n\n[other]\n");
+        std::fs::write(hooks.with_file_name("config.toml"), text).expect("ours");
+        let arguments = ["--check", "--env-file", &place.file];
+        let said = start(&arguments, &[("HOME", home_path)], b"").said();
+        let mut lines = said.stdout.lines();
+        let line = lines.find(|line| line.starts_with("Guard hook of codex"));
+        let line = line.expect("it is there").to_owned();
+        line.split(" (").next().unwrap_or_default().to_owned()
+    };
+    let other = "Guard hook of codex: NOT TRUSTED yet, so it is skipped without a word: /hooks in Codex trusts it";
+    assert_eq!(trust("7"), other, "another hook is");
+    assert_eq!(trust("0"), "Guard hook of codex: installed");
+    assert_eq!(told(codex), [true; 2]);
+    start(&["--uninstall", "claude-code"], &[("HOME", home_path)], b"").said();
+    assert_eq!(told("claude-code"), [false; 2]);
 }

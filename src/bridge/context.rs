@@ -139,6 +139,11 @@ impl Context {
         self.peers.offer().at_most_once
     }
 
+    /// True for a host that asks before its own tools run by a hook of `--guard`.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.peers.is_guarded(&self.config)
+    }
+
     /// Claude Code's research preview of channels, in a legacy session only.
     pub(crate) fn has_channel(&self) -> bool {
         self.config.claude_channel && self.peers.is_claude_code()

@@ -101,6 +101,16 @@ impl Peers {
         self.has_session && client.is_some_and(|client| client.name.contains("claude-code"))
     }
 
+    /// True for a host that asks before its own tools run by a hook of `--guard`.
+    pub(crate) fn is_guarded(&self, config: &Config) -> bool {
+        let name = self
+            .client
+            .as_ref()
+            .map(|client| client.name.to_ascii_lowercase());
+        let name = name.unwrap_or_default();
+        config.guarded.iter().any(|host| name.starts_with(host))
+    }
+
     /// True once a modern host has said who it is.
     pub(crate) fn is_modern(&self) -> bool {
         self.modern_meta.is_some()

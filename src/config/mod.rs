@@ -121,6 +121,8 @@ pub struct Config {
     /// `--guard`: this process asks one question for a hook; no event stream, and the question carries
     /// what the hook saw.
     pub hook: bool,
+    /// The hosts that ask by a hook of their own: what their `clientInfo.name` begins with.
+    pub guarded: Vec<&'static str>,
     /// Every limit and interval.
     pub limits: Limits,
     /// Odd but workable settings, to be logged at start.
@@ -204,6 +206,7 @@ impl Config {
             identity: identity(source),
             looks_only: false,
             hook: false,
+            guarded: Vec::new(),
             limits,
             warnings,
         })

@@ -9,7 +9,7 @@ use super::{EditError, Host, json};
 use crate::config::Source;
 use crate::proto::jsonrpc;
 use serde_json::value::RawValue;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How a host's hook is written.
 struct Form {
@@ -66,7 +66,7 @@ const FORMS: &[Form] = &[
         seconds: 3_600,
         style: Style::Shell,
         then: "Start Codex and trust the hook with /hooks: until then it is skipped without a word",
-        open: "whether it is trusted, /hooks in Codex tells; a killed hook lets the command run",
+        open: "a hook that was changed or killed lets the command run",
     },
     Form {
         host: "gemini",
@@ -195,7 +195,27 @@ pub fn hook_states(source: &dyn Source, program: &str) -> Vec<String> {
         .collect()
 }
 
+/// The hosts whose hook stands as it should, by what their `clientInfo.name` begins with.
+pub fn guarded(source: &dyn Source, program: &str) -> Vec<&'static str> {
+    let forms = FORMS.iter();
+    let stands = |form: &&Form| found(form, source, program).is_some_and(|(_, how)| how == STANDS);
+    forms.filter(stands).map(|form| form.host).collect()
+}
+
+const STANDS: &str = "installed";
+
 fn state(form: &Form, source: &dyn Source, program: &str) -> Option<String> {
+    let (path, found) = found(form, source, program)?;
+    Some(format!(
+        "Guard hook of {}: {found} ({}); {}",
+        form.host,
+        path.display(),
+        form.open
+    ))
+}
+
+/// Where the hook lies, and how it stands.
+fn found(form: &Form, source: &dyn Source, program: &str) -> Option<(PathBuf, &'static str)> {
     let path = path(form, source).ok()?;
     let text = source.file(&path.to_string_lossy()).ok()?;
     let lists = form.lists.iter();
@@ -218,15 +238,31 @@ fn state(form: &Form, source: &dyn Source, program: &str) -> Option<String> {
         "CHANGED since it was installed: run --install again"
     } else if !own.iter().all(|entry| entry.contains(program)) {
         "starts another program than this one: run --install again"
+    } else if form.host == "codex" && !is_trusted(source, &path, &text, own[0]) {
+        "NOT TRUSTED yet, so it is skipped without a word: /hooks in Codex trusts it"
     } else {
-        "installed"
+        STANDS
     };
-    Some(format!(
-        "Guard hook of {}: {found} ({}); {}",
-        form.host,
-        path.display(),
-        form.open
-    ))
+    Some((path, found))
+}
+
+/// Codex keeps beside the hooks which of them the person trusts, each by its place in the list. A hook
+/// that was changed since has lost that trust: /hooks tells.
+fn is_trusted(source: &dyn Source, hooks: &Path, text: &str, own: &str) -> bool {
+    let all = entries(text, "PreToolUse").ok().flatten();
+    let at = all.and_then(|all| all.iter().position(|entry| *entry == own));
+    let config = hooks.with_file_name("config.toml");
+    let state = source.file(&config.to_string_lossy()).unwrap_or_default();
+    let key = format!(
+        "{}:pre_tool_use:{}:0",
+        hooks.display(),
+        at.unwrap_or(usize::MAX)
+    );
+    let after = state.split_once(&key).map(|(_, after)| after);
+    after.is_some_and(|after| {
+        let own = after.split("\n[").next().unwrap_or_default();
+        own.contains("trusted_hash")
+    })
 }
 
 /// Seconds after which the hook has to have answered: the host's limit less max(5 s, 5 %).

@@ -27,7 +27,7 @@ mod toml_tests;
 pub use entry::{Placeholders, Server, print};
 pub use find::file;
 pub(crate) use hooks::hook_deadline;
-pub use hooks::{HookCommand, hook_states, install_hook, uninstall_hook};
+pub use hooks::{HookCommand, guarded, hook_states, install_hook, uninstall_hook};
 pub use install::{install, uninstall};
 pub(crate) use table::HOSTS;
 

@@ -302,7 +302,7 @@ impl Judge {
         }
         if flight.what == What::Initialized {
             // Lost or put off, it is said again.
-            self.unconfirmed = !status.is_some_and(|status| status < 300);
+            self.unconfirmed = status.is_none_or(|status| status >= 300);
         }
         match flight.what {
             What::Initialized if self.handshake == Handshake::Confirming => {

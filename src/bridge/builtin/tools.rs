@@ -8,6 +8,7 @@ use crate::bridge::request::Request;
 use crate::config::BuiltinTools;
 use crate::log::Level;
 use crate::proto::jsonrpc::{self, Parsed, quote};
+use std::borrow::Cow;
 
 /// The guardian's name.
 pub(crate) const GUARDIAN: &str = "aerostack__local_guardian";
@@ -21,6 +22,16 @@ const PREFIX: &str = "aerostack__";
 const INSTRUCTIONS: &str = "Before any risky local operation (deleting or overwriting files, destructive shell commands, git \
 push, changing configuration or credentials, deploying, direct database changes) call aerostack__local_guardian and \
 proceed only if it answers approved.";
+
+/// The same where a hook asks by itself: one question, not two.
+const INSTRUCTIONS_OF_A_HOOK: &str = "A hook asks a person by itself before your own tools do anything risky on this machine: \
+aerostack__local_guardian is only for risky operations that none of them does.";
+
+/// How the guardian's description begins, and what it says instead where a hook asks by itself.
+const ASK: &str = "Ask a person for approval BEFORE a risky operation on this machine. Call it before EACH such operation and wait \
+for its answer.";
+const ASK_BESIDE_A_HOOK: &str = "A hook asks a person by itself before your own tools do anything risky: do not ask twice. Call this \
+for a risky operation on this machine that none of your own tools does, and wait for its answer.";
 
 /// The definitions as they are listed. The descriptions are written for the model that decides
 /// whether to call. Claude Code hides tools until they are searched for, but for those that say
@@ -115,7 +126,7 @@ impl Listing {
             return answer;
         }
         if error == Some(jsonrpc::METHOD_NOT_FOUND) {
-            return jsonrpc::result(request.id(), &only_builtins(request.era()));
+            return jsonrpc::result(request.id(), &only_builtins(ctx, request.era()));
         }
         let Ok(Parsed::One(message)) = jsonrpc::parse(&answer) else {
             return answer;
@@ -133,7 +144,8 @@ impl Listing {
         let all = tools.iter().map(|raw| raw.get());
         let mut kept: Vec<&str> = all.filter(|raw| !is_hidden(raw)).collect();
         let hidden = tools.len() - kept.len();
-        kept.extend(DEFINITIONS.iter().map(|(_, definition)| *definition));
+        let own = definitions(ctx);
+        kept.extend(own.iter().map(|definition| &**definition));
         let merged = format!("[{}]", kept.join(","));
         let place = jsonrpc::range_in(message.text, list);
         let merged = jsonrpc::splice(message.text, &[(place, &merged)]);
@@ -160,7 +172,10 @@ impl Listing {
             return None;
         }
         self.is_withheld = true;
-        Some(jsonrpc::result(request.id(), &only_builtins(request.era())))
+        Some(jsonrpc::result(
+            request.id(),
+            &only_builtins(ctx, request.era()),
+        ))
     }
 
     /// True once, after the host was shown the built-ins alone: it has to look again.
@@ -187,9 +202,13 @@ pub(crate) fn adapt_initialize(ctx: &Context, request: &Request, answer: Vec<u8>
 
 fn adapted(ctx: &Context, result: &str) -> String {
     let old = jsonrpc::member(result, "instructions").and_then(jsonrpc::string);
+    let own = match ctx.is_guarded() {
+        true => INSTRUCTIONS_OF_A_HOOK,
+        false => INSTRUCTIONS,
+    };
     let words = match old.as_deref() {
-        Some(old) if !old.is_empty() => format!("{old}\n\n{INSTRUCTIONS}"),
-        _ => INSTRUCTIONS.to_owned(),
+        Some(old) if !old.is_empty() => format!("{old}\n\n{own}"),
+        _ => own.to_owned(),
     };
     let capabilities = jsonrpc::member(result, "capabilities").unwrap_or("{}");
     let tools = jsonrpc::member(capabilities, "tools").unwrap_or("{}");
@@ -204,13 +223,21 @@ fn adapted(ctx: &Context, result: &str) -> String {
     jsonrpc::set_member(&result, "instructions", &quote(&words))
 }
 
+/// The definitions for this host.
+fn definitions(ctx: &Context) -> [Cow<'static, str>; 2] {
+    DEFINITIONS.map(|(_, definition)| match ctx.is_guarded() {
+        true => definition.replacen(ASK, ASK_BESIDE_A_HOOK, 1).into(),
+        false => definition.into(),
+    })
+}
+
 /// A ListToolsResult with the built-ins alone.
-fn only_builtins(era: Era) -> String {
+fn only_builtins(ctx: &Context, era: Era) -> String {
     let kind = match era {
         Era::Modern => ",\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\"",
         Era::Legacy => "",
     };
-    let definitions = DEFINITIONS.map(|(_, definition)| definition).join(",");
+    let definitions = definitions(ctx).join(",");
     format!("{{\"tools\":[{definitions}]{kind}}}")
 }
 
@@ -246,7 +273,7 @@ pub(crate) fn answer_while_away(ctx: &Context, request: &Request, away: &Away) -
     let why = &away.words;
     let result = match request.method() {
         "initialize" => initialize_result(ctx, &away.version, why),
-        "tools/list" if request.is_first_page() => only_builtins(request.era()),
+        "tools/list" if request.is_first_page() => only_builtins(ctx, request.era()),
         "resources/list" => "{\"resources\":[]}".to_owned(),
         "resources/templates/list" => "{\"resourceTemplates\":[]}".to_owned(),
         "prompts/list" => "{\"prompts\":[]}".to_owned(),
@@ -268,6 +295,7 @@ pub(crate) fn answer_while_away(ctx: &Context, request: &Request, away: &Away) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::testing::context;
 
     #[test]
     fn definitions_are_json_and_bear_their_names() {
@@ -278,6 +306,8 @@ mod tests {
             assert!(value["annotations"]["readOnlyHint"].is_boolean());
             assert_eq!(value["inputSchema"]["type"], "object");
         }
-        serde_json::from_str::<serde_json::Value>(&only_builtins(Era::Modern)).expect("json");
+        let ctx = context(&[]);
+        serde_json::from_str::<serde_json::Value>(&only_builtins(&ctx, Era::Modern)).expect("json");
+        assert!(DEFINITIONS[0].1.contains(ASK), "or a hook changes nothing");
     }
 }
