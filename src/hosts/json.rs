@@ -56,24 +56,39 @@ pub(super) fn remove(text: &str, path: &[&str], json5: bool) -> Result<String, E
         let Some(own) = node else { break };
         node = member(object_of(own, path, depth)?, name)?.map(|member| &member.value);
     }
-    let Some(Kind::Object(object)) = node.map(|node| &node.kind) else {
+    let Some((braces, Kind::Object(object))) = node.map(|node| (&node.span, &node.kind)) else {
         return Ok(text.to_owned());
     };
     if member(object, name)?.is_none() {
         return Ok(text.to_owned());
     }
-    let at = object
-        .members
-        .iter()
-        .take_while(|m| m.name != *name)
-        .count();
+    let mut members = object.members.iter();
+    let at = members.position(|m| m.name == *name).unwrap_or_default();
+    let before = at.checked_sub(1).map(|at| &object.members[at]);
     let this = &object.members[at];
-    let cut = match (at.checked_sub(1), object.members.get(at + 1)) {
-        (_, Some(next)) => this.start..next.start,
-        (Some(before), None) => object.members[before].value.span.end..this.value.span.end,
-        (None, None) => this.start..object.comma.unwrap_or(this.value.span.end),
+    let end = this.comma.unwrap_or(this.value.span.end);
+    let (solid, rest) = (text[..this.start].trim_end(), &text[end..]);
+    let close = braces.end - 1;
+    if members.next().is_some() {
+        let rest = rest.trim_start();
+        return Ok([&text[..this.start], rest].concat());
+    }
+    if solid.len() == braces.start + 1 && text[end..close].trim().is_empty() {
+        return Ok([solid, &text[close..]].concat());
+    }
+    // What stands on the line before may be a comment that ends with it.
+    let begins_line = text[solid.len()..this.start].contains('\n');
+    let ends_line = rest.trim_start_matches([' ', '\t', '\r']).starts_with('\n');
+    let kept = match begins_line && !ends_line {
+        true => &text[..this.start],
+        false => solid,
     };
-    Ok([&text[..cut.start], &text[cut.end..]].concat())
+    // A comma at the end is as good as it was, a new one is not left behind.
+    let comma = before.and_then(|before| before.comma);
+    Ok(match comma.filter(|_| this.comma.is_none()) {
+        Some(comma) => [&kept[..comma - 1], &kept[comma..], rest].concat(),
+        None => [kept, rest].concat(),
+    })
 }
 
 /// See [`super::Format::get`].
@@ -154,8 +169,9 @@ fn insert(
         blank: blank(text),
     };
     // The comma goes to the last member, the new one behind any comment that follows.
-    let last = object.members.last().map(|member| member.value.span.end);
-    let comma_at = last.filter(|_| object.comma.is_none());
+    let last = object.members.last();
+    let comma_at = last.filter(|last| last.comma.is_none());
+    let comma_at = comma_at.map(|last| last.value.span.end);
     let mut out = text[..comma_at.unwrap_or(object.tail)].to_owned();
     if let Some(comma_at) = comma_at {
         out.push(',');
@@ -177,7 +193,7 @@ fn insert(
         false => {}
     }
     push_member(&mut out, name, value, &layout, &indent);
-    if object.comma.is_some() {
+    if last.is_some_and(|last| last.comma.is_some()) {
         out.push(',');
     }
     if laid_out && !text[object.tail..close].contains('\n') {

@@ -28,8 +28,6 @@ pub(super) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Object {
     pub(super) members: Vec<Member>,
-    /// The end of the comma behind the last member, if there is one.
-    pub(super) comma: Option<usize>,
     /// The end of the last thing before the closing brace: the opening one, a member, a comma, a
     /// comment.
     pub(super) tail: usize,
@@ -41,6 +39,8 @@ pub(super) struct Member {
     pub(super) name: String,
     pub(super) start: usize,
     pub(super) value: Node,
+    /// The end of the comma behind it, if there is one.
+    pub(super) comma: Option<usize>,
 }
 
 /// Reads a whole text; `None` where nothing but blanks and comments is in it.
@@ -145,7 +145,12 @@ impl<'a> Parser<'a> {
                     self.take(1);
                     return Ok(object);
                 }
-                Some(_) if !object.members.is_empty() && object.comma.is_none() => {
+                Some(_)
+                    if object
+                        .members
+                        .last()
+                        .is_some_and(|last| last.comma.is_none()) =>
+                {
                     return self.fail("a comma or } is missing");
                 }
                 Some(b'"') => self.string()?,
@@ -160,8 +165,12 @@ impl<'a> Parser<'a> {
             self.take(1);
             self.skip()?;
             let value = self.value(depth + 1)?;
-            object.members.push(Member { name, start, value });
-            object.comma = self.comma()?;
+            object.members.push(Member {
+                name,
+                start,
+                value,
+                comma: self.comma()?,
+            });
         }
     }
 

@@ -215,8 +215,44 @@ fn removing_leaves_valid_json() {
     check(text, "c", r#"{"o": {"a": 1, "b": 2}}"#);
     check(text, "d", text);
     check(r#"{"o": {"a": 1}}"#, "a", r#"{"o": {}}"#);
-    check(r#"{"o": {"a": 1, }}"#, "a", r#"{"o": { }}"#);
+    check(r#"{"o": {"a": 1, }}"#, "a", r#"{"o": {}}"#);
+    check("{\"o\": {\n  \"a\": 1\n}}", "a", "{\"o\": {}}");
     check("{}", "a", "{}");
+}
+
+/// What stands beside our entry stays as it was, comments and commas too, however often it comes and goes.
+#[test]
+fn an_entry_comes_and_goes_without_a_trace() {
+    let path = ["o", "a"];
+    let set = |text: &str| Format::Json.set(text, &path, &Value::Map(Vec::new()));
+    for text in [
+        "{\"o\": {\n  \"b\": 1\n}}",
+        "{\"o\": {\n  \"b\": 1, // of b\n}}",
+        "{\"o\": {\n  \"b\": 1 // of b\n}}",
+        "{\"o\": {\n  \"b\": 1, /* x */\n  // y\n}}",
+        "{\"o\": { // x\n}}",
+        "{\"o\":{\"b\":1}}",
+        "{\"o\": {\"b\": 1, }}",
+        "{\"o\": {}}",
+        "{\r\n\t\"o\": {}\r\n}\r\n",
+    ] {
+        let with = set(text).unwrap();
+        assert_ne!(with, text);
+        assert_eq!(Format::Json.remove(&with, &path).unwrap(), text, "{with}");
+    }
+    // Behind ours, and on its line.
+    for (text, expect) in [
+        (
+            "{\"o\": {\"a\": 1, // x\n \"b\": 2}}",
+            "{\"o\": {// x\n \"b\": 2}}",
+        ),
+        (
+            "{\"o\": {\"b\": 2, // x\n \"a\": 1}}",
+            "{\"o\": {\"b\": 2 // x\n }}",
+        ),
+    ] {
+        assert_eq!(Format::Json.remove(text, &path).unwrap(), expect);
+    }
 }
 
 const GOOSE: &str = "  aerostack:
@@ -284,6 +320,12 @@ fn yaml_that_can_not_be_seen_through_is_refused() {
     check("extensions:\n  aerostack: {}\n  aerostack: {}\n", "twice");
     check("just words\n", "line 1, column 1");
     check("  a: 1\n", "by hand");
+    check("---\n\n a: 1\n", "by hand");
+    check("---\n---\na: 1\n", "by hand");
+    check("extensions:\n  text\n", "by hand");
+    check("extensions:\n  {a: 1}\n", "by hand");
+    check("extensions:\n \ta:\n    b: 1\n", "by hand");
+    check("a: 1\rextensions: {}\nb: 2\n", "by hand");
 }
 
 #[test]

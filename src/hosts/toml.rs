@@ -17,14 +17,19 @@ pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Ed
         }
         return Ok(with(text, entry.value.clone(), &inline(value)));
     }
+    // What was there goes as a whole: it is of another kind.
+    let entries = document.entries.iter().map(|entry| &entry.path);
+    let mut paths = entries.chain(document.tables.iter().map(|table| &table.path));
+    if paths.any(|own| own.starts_with_names(path)) {
+        return set(&remove(text, path)?, path, value);
+    }
     if let Some(holder) = inline_holder(text, &document, path)? {
         let name = path[holder.path.len()..].join(".");
         return Ok(insert_member(text, &document, holder, &name, value));
     }
     let (name, parent) = path.split_last().unwrap_or((&"", &[]));
     if let Value::Map(_) = value {
-        // What was there goes as a whole: it may be of another kind.
-        let mut new = remove(text, path)?;
+        let mut new = text.to_owned();
         if !new.is_empty() && !new.ends_with('\n') {
             new.push_str(line_end);
         }

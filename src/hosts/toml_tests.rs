@@ -208,6 +208,19 @@ fn taking_out_leaves_the_rest() {
     assert_eq!(remove("codex", inline), "mcp_servers = { a = {} }\n");
 }
 
+/// A name of ours that holds names of somebody's is a text from then on.
+#[test]
+fn what_stands_in_the_way_of_a_setting_goes() {
+    let old =
+        "[mcp_servers.aerostack]\ncommand = \"x\"\nenv = { AEROSTACK_TOKEN.FILE = 1, A = 2 }\n";
+    let new = add("codex", old).unwrap();
+    assert!(
+        new.contains("AEROSTACK_TOKEN = \"mwt_new\"") && new.contains("A = 2"),
+        "{new}"
+    );
+    assert!(!new.contains("FILE"), "{new}");
+}
+
 #[test]
 fn headers_of_the_persons_own_are_not_shown() {
     let server = sample(PROGRAM, "mwt_new");

@@ -8,6 +8,9 @@ use std::ops::Range;
 
 const BY_HAND: &str = "written in a way that can not be edited safely; add the entry by hand";
 
+/// What a name in block style does not begin with.
+const SIGNS: [char; 11] = ['\t', '{', '[', '%', '?', '&', '*', '!', '|', '>', '-'];
+
 /// A line without its end.
 struct Line<'a> {
     text: &'a str,
@@ -31,6 +34,10 @@ impl Line<'_> {
 
     fn is_item(&self) -> bool {
         self.content() == "-" || self.content().starts_with("- ")
+    }
+
+    fn is_name(&self) -> bool {
+        !self.content().starts_with(SIGNS) && name_and_rest(self.content()).is_some()
     }
 }
 
@@ -71,6 +78,11 @@ pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Ed
             }
             Some(first) if rest.is_empty() && lines[first].indent > indent => {
                 (range, indent) = (at + 1..block.end, lines[first].indent);
+                let mut own = lines[range.clone()].iter().filter(|l| l.indent == indent);
+                // A text or flow style that begins on a line of its own.
+                if !own.all(|l| l.is_blank() || l.is_comment() || l.is_item() || l.is_name()) {
+                    return Err(EditError::Unsafe(first + 1, BY_HAND));
+                }
             }
             _ => return Err(EditError::Unsafe(at + 1, BY_HAND)),
         }
@@ -117,7 +129,7 @@ fn locate(lines: &[Line<'_>], path: &[&str]) -> Result<Option<Range<usize>>, Edi
 fn read(text: &str) -> Result<Vec<Line<'_>>, EditError> {
     let mut lines = Vec::new();
     let mut start = if text.starts_with('\u{feff}') { 3 } else { 0 };
-    let mut begun = false;
+    let (mut begun, mut marked) = (false, false);
     while start < text.len() {
         let len = text[start..].find('\n');
         let end = len.map_or(text.len(), |len| start + len);
@@ -128,8 +140,10 @@ fn read(text: &str) -> Result<Vec<Line<'_>>, EditError> {
             end: start + own.len(),
             indent: own.len() - own.trim_start_matches(' ').len(),
         };
-        check(&line, lines.len() + 1, begun)?;
-        begun |= !line.is_blank() && !line.is_comment();
+        check(&line, lines.len() + 1, begun, marked)?;
+        let says = !line.is_blank() && !line.is_comment();
+        begun |= says && line.content() != "---";
+        marked |= says;
         lines.push(line);
         start = end + 1;
     }
@@ -137,7 +151,7 @@ fn read(text: &str) -> Result<Vec<Line<'_>>, EditError> {
 }
 
 /// Refuses what is no block style of names at the top.
-fn check(line: &Line<'_>, number: usize, begun: bool) -> Result<(), EditError> {
+fn check(line: &Line<'_>, number: usize, begun: bool, marked: bool) -> Result<(), EditError> {
     let content = line.content();
     if content.starts_with('\t') && !line.is_blank() && line.indent == 0 {
         return Err(EditError::Unsafe(
@@ -145,18 +159,18 @@ fn check(line: &Line<'_>, number: usize, begun: bool) -> Result<(), EditError> {
             "begins with a tab, which YAML does not allow",
         ));
     }
-    if line.indent > 0 && !begun && !line.is_blank() && !line.is_comment() {
+    // A carriage return ends a line in YAML, too (section 5.4), and nobody writes it alone.
+    let indented = line.indent > 0 && !begun && !line.is_blank() && !line.is_comment();
+    if indented || line.text.contains('\r') {
         return Err(EditError::Unsafe(number, BY_HAND));
     }
     if line.indent > 0 || line.is_blank() || line.is_comment() || line.is_item() && begun {
         return Ok(());
     }
     match content {
-        "---" if !begun => Ok(()),
+        "---" if !marked => Ok(()),
         "---" | "..." => Err(EditError::Unsafe(number, BY_HAND)),
-        _ if content.starts_with(['{', '[', '%', '?', '&', '*', '!', '|', '>', '-']) => {
-            Err(EditError::Unsafe(number, BY_HAND))
-        }
+        _ if content.starts_with(SIGNS) => Err(EditError::Unsafe(number, BY_HAND)),
         _ if name_and_rest(content).is_some() => Ok(()),
         _ => Err(EditError::Malformed(
             number,
