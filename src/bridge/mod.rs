@@ -308,10 +308,14 @@ impl Bridge {
             }
             mcp::Event::StrayApproval(id) => self.extension.handle_stray(&id),
             mcp::Event::Message(message) => self.host.forward(&mut self.ctx, message),
-            mcp::Event::Away(call, away) => {
-                let answer = builtin::answer_while_away(&self.ctx, call.request(), &away);
-                self.answer_host(&call, answer);
-            }
+            mcp::Event::Away(call, away) => match call.requester() {
+                Requester::Host(ticket) => {
+                    let answer = builtin::answer_while_away(&self.ctx, call.request(), &away);
+                    self.answer(ticket, answer);
+                }
+                // Of a built-in tool, which tells its host in its own words.
+                _ => self.failed(&call, Failure::SessionLost(away.words)),
+            },
             mcp::Event::Connected(result) => {
                 let offer = Offer::of_result(&result, self.ctx.secrets());
                 self.ctx.peers_mut().learn(offer);
@@ -325,12 +329,6 @@ impl Bridge {
                 }
                 self.extension.begin(&mut self.ctx);
             }
-        }
-    }
-
-    fn answer_host(&mut self, call: &Call, answer: Vec<u8>) {
-        if let Some(ticket) = call.requester().ticket() {
-            self.answer(ticket, answer);
         }
     }
 
@@ -501,3 +499,5 @@ impl Bridge {
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
