@@ -22,6 +22,10 @@ pub mod config {
     pub use crate::config::{Config, Identity, LOG_FILE, Limits, SettingError, Source};
 }
 
+/// Readers of foreign bytes, for the fuzz targets alone.
+#[cfg(fuzzing)]
+pub mod fuzz;
+
 /// `--guard`.
 pub mod guard {
     pub use crate::guard::{

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
 
 /// How a host's hook is written.
-struct Form {
+pub(super) struct Form {
     host: &'static str,
     /// Below the folder of the host's settings.
     file: &'static str,
@@ -134,16 +134,7 @@ pub fn install_hook(
 ) -> Result<String, String> {
     let form = form(host)?;
     let path = path(form, source)?;
-    let edit = |text: &str| {
-        let mut text = text.to_owned();
-        if form.style == Style::Flat {
-            text = json::set(&text, &["version"], &Value::Raw("1"), false)?;
-        }
-        for (list, matcher) in form.lists {
-            text = put(&text, list, form.host, Some(&entry(form, matcher, command)))?;
-        }
-        Ok(text)
-    };
+    let edit = |text: &str| with_hook(text, form, command);
     let Some(Edited { new, backup, .. }) = change(host, &path, edit)? else {
         return Ok(format!(
             "{} has the hook already, as it should be.\n",
@@ -167,15 +158,7 @@ pub fn uninstall_hook(host: &Host, source: &dyn Source) -> Result<Option<String>
         return Ok(None);
     };
     let path = path(form, source)?;
-    let edit = |text: &str| {
-        let mut text = text.to_owned();
-        for (list, _) in form.lists {
-            if !ours(&text, list, form.host)?.is_empty() {
-                text = put(&text, list, form.host, None)?;
-            }
-        }
-        Ok(text)
-    };
+    let edit = |text: &str| without_hook(text, form);
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
@@ -185,6 +168,31 @@ pub fn uninstall_hook(host: &Host, source: &dyn Source) -> Result<Option<String>
     let mut report = format!("{} (hooks)\n- the hook of --guard\n", path.display());
     push_backup(&mut report, backup);
     Ok(Some(report))
+}
+
+pub(super) fn with_hook(
+    text: &str,
+    form: &Form,
+    command: &HookCommand,
+) -> Result<String, EditError> {
+    let mut text = text.to_owned();
+    if form.style == Style::Flat {
+        text = json::set(&text, &["version"], &Value::Raw("1"), false)?;
+    }
+    for (list, matcher) in form.lists {
+        text = put(&text, list, form.host, Some(&entry(form, matcher, command)))?;
+    }
+    Ok(text)
+}
+
+pub(super) fn without_hook(text: &str, form: &Form) -> Result<String, EditError> {
+    let mut text = text.to_owned();
+    for (list, _) in form.lists {
+        if !ours(&text, list, form.host)?.is_empty() {
+            text = put(&text, list, form.host, None)?;
+        }
+    }
+    Ok(text)
 }
 
 /// A line for each host that has the hook: whether it is as it should be, and what that host can not enforce.
@@ -271,7 +279,7 @@ pub(crate) fn hook_deadline(host: &Host) -> Option<u64> {
     Some(seconds - (seconds / 20).max(5))
 }
 
-fn form(host: &Host) -> Result<&'static Form, String> {
+pub(super) fn form(host: &Host) -> Result<&'static Form, String> {
     FORMS
         .iter()
         .find(|form| form.host == host.name)

@@ -7,6 +7,8 @@
 
 mod entry;
 mod find;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod hooks;
 mod install;
 mod json;

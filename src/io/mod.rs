@@ -17,6 +17,8 @@ mod dial;
 mod environment;
 mod fd;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod hook;
 mod link;
 mod log_file;

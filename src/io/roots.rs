@@ -316,11 +316,15 @@ fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFaul
         return Err(FileFault::TooLarge);
     }
     let text = super::file::read_regular(path, FILE_BYTES_MAX).map_err(FileFault::Io)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text).flatten().collect();
+    let certificates = certificates_of(&text);
     match certificates.len() {
         0 => Err(FileFault::NoCertificate),
         _ => Ok(certificates),
     }
+}
+
+pub(super) fn certificates_of(text: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(text).flatten().collect()
 }
 
 /// /etc/ssl/certs has some 300 entries.

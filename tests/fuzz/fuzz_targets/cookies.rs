@@ -1,0 +1,5 @@
+//! `cookies`, driven by libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (aerostack_fuzz::target("cookies"))(data));
