@@ -324,7 +324,7 @@ pub(crate) fn cookies(data: &[u8]) {
     let now_ms = 1_795_305_600_000;
     for secure in [false, true] {
         let (header, count) = fuzz::cookies(&lines, path, secure, now_ms);
-        assert!(count <= 50 && header.is_none_or(|header| !header.contains(TOKEN)));
+        assert!(count <= 50 && (count > 0 || header.is_none()));
     }
 }
 

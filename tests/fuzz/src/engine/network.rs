@@ -10,6 +10,8 @@ use std::io::ErrorKind;
 pub(super) struct Conn {
     open: bool,
     sent: bool,
+    /// A reply has begun.
+    answered: bool,
     upgraded: bool,
     paused: bool,
     /// What came while it was not read.
@@ -90,7 +92,7 @@ impl World {
             "two requests at once on a connection"
         );
         let request = server::Request::parse(bytes);
-        conn.sent = false;
+        (conn.sent, conn.answered) = (false, false);
         conn.rest.clear();
         self.judge.transmit(id, &request);
         conn.request = Some(request);
@@ -184,6 +186,7 @@ impl World {
         };
         let (bytes, closes) = server::answer(request, manner);
         let cut = manner.cut(bytes.len());
+        conn.answered = true;
         conn.rest = bytes[cut..].to_vec();
         self.receive(id, &bytes[..cut]);
         if !manner.waits() {
@@ -228,7 +231,8 @@ impl World {
             if self.conns.get(&id).is_some_and(|conn| !conn.open) {
                 self.connect(id);
             }
-            let waits = |conn: &&Conn| conn.open && !conn.sent && conn.request.is_some();
+            let waits =
+                |conn: &&Conn| conn.open && !conn.sent && !conn.answered && conn.request.is_some();
             if self.conns.get(&id).filter(waits).is_some() {
                 self.send(id);
             }
@@ -236,7 +240,7 @@ impl World {
             if self
                 .conns
                 .get(&id)
-                .is_some_and(|conn| conn.sent && conn.request.is_some())
+                .is_some_and(|conn| conn.sent && !conn.answered && conn.request.is_some())
             {
                 self.answer(id, &Manner::default());
             }

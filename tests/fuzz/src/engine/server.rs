@@ -182,9 +182,11 @@ fn frame_body(mut head: String, body: &str, manner: &Manner, stream: bool) -> (V
         let open = stream || framing & 4 == 4;
         head += "Content-Type: text/event-stream\r\n";
         if open {
+            // A comment, so that the first chunk is not the end.
+            events += ":\n";
             head += "Transfer-Encoding: chunked\r\n\r\n";
             return (
-                format!("{head}{:x}\r\n{events}\r\n", events.len().max(1)).into_bytes(),
+                format!("{head}{:x}\r\n{events}\r\n", events.len()).into_bytes(),
                 false,
             );
         }
