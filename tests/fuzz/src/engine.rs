@@ -127,7 +127,6 @@ struct World {
     slept_ms: u64,
     timeouts: (u64, u32),
     conns: BTreeMap<ConnId, Conn>,
-    dialled: u64,
     judge: Judge,
     token_file: Result<String, String>,
     token_wanted: bool,
@@ -161,7 +160,6 @@ impl World {
             slept_ms: 0,
             timeouts: (0, 0),
             conns: BTreeMap::new(),
-            dialled: 0,
             judge: Judge::new(limits()),
             token_file: Ok(TOKENS[0].to_owned()),
             token_wanted: false,
@@ -367,7 +365,6 @@ impl World {
             }
             Output::Connect(conn, endpoint) => {
                 assert_eq!(endpoint.origin(), ORIGIN, "another origin (I10)");
-                self.dialled += 1;
                 assert!(self.conns.insert(conn, Conn::default()).is_none());
             }
             Output::Transmit(conn, bytes) => self.transmit(conn, &bytes),

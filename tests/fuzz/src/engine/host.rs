@@ -142,7 +142,7 @@ impl World {
 
     /// The host stops reading stdout, or begins again.
     pub(super) fn host_reads(&mut self, how: u8) {
-        self.stdout_stuck = how % 2 == 0;
+        self.stdout_stuck = how.is_multiple_of(2);
         if !self.stdout_stuck {
             self.take_stdout();
         }

@@ -14,7 +14,7 @@ pub(super) fn holds_token(bytes: &[u8]) -> bool {
             .windows(token.len())
             .any(|part| part == token.as_bytes())
     };
-    TOKENS.iter().any(|token| holds(&token))
+    TOKENS.iter().any(holds)
 }
 
 /// A member of an object, as it is written; read by serde_json, so that the engine's reader is not trusted.
