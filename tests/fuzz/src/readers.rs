@@ -5,7 +5,7 @@ use aerostack_gateway::api::config::{Config, Limits};
 use aerostack_gateway::api::fuzz::{self, Endpoint, Secrets, Source};
 use aerostack_gateway::api::proto::jsonrpc::{self, Meta, Params, Parsed};
 use aerostack_gateway::api::proto::{
-    Event, EventStream, Exchange, Line, LineReader, Method, accept_for, to_rfc3339,
+    Event, EventStream, Exchange, Line, LineReader, accept_for, to_rfc3339,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -133,7 +133,7 @@ pub(crate) fn http(data: &[u8]) {
     const HEAD_MAX: usize = 1_024;
     let upgrade = data.first().is_some_and(|seed| seed % 4 == 0);
     let read = |pieces: &[&[u8]]| {
-        let mut exchange = Exchange::new(Method::Post, HEAD_MAX);
+        let mut exchange = Exchange::new(HEAD_MAX);
         if upgrade {
             exchange = exchange.for_upgrade();
         }

@@ -3,7 +3,7 @@
 use super::server::Request;
 use super::{ConnId, Limits, TOKENS};
 use aerostack_gateway::api::proto::jsonrpc::{self, Invalid, Kind, Message, Meta, Params, Parsed};
-use aerostack_gateway::api::proto::{Event, Exchange, Line, LineReader, Method};
+use aerostack_gateway::api::proto::{Event, Exchange, Line, LineReader};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -257,7 +257,7 @@ impl Judge {
             );
         }
         assert!(!holds_token(request.target.as_bytes()) && !holds_token(request.body.as_bytes()));
-        let mut exchange = Exchange::new(Method::Post, self.limits.head_max_bytes);
+        let mut exchange = Exchange::new(self.limits.head_max_bytes);
         if request.key.is_some() {
             exchange = exchange.for_upgrade();
         }
@@ -452,7 +452,7 @@ impl Judge {
 
 /// The status of a response, interim ones passed over.
 fn status(heard: &[u8]) -> Option<u16> {
-    let mut exchange = Exchange::new(Method::Post, usize::MAX);
+    let mut exchange = Exchange::new(usize::MAX);
     match exchange.feed(&mut &*heard) {
         Ok(Some(Event::Head(head))) => Some(head.status),
         _ => None,
