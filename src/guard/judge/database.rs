@@ -15,7 +15,9 @@ impl Judge<'_> {
         }
         let shown = joined(args);
         let keys = matches!(name, "redis-cli" | "valkey-cli");
-        let mut text: Vec<&str> = rest.iter().map(|arg| arg.text.as_str()).collect();
+        // `wrangler d1 execute` is no statement yet.
+        let words = rest.iter().map(|arg| arg.text.as_str());
+        let mut text: Vec<&str> = words.filter(|word| *word != "execute").collect();
         text.extend(stdin.text.as_deref());
         if let Some(word) = writing_word(&text.join(" "), keys) {
             return self.find(
