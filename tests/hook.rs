@@ -8,6 +8,7 @@ use common::{
     DEADLINE, Dir, INITIALIZE, INITIALIZED, RawServer, Setup, TOKEN, Workspace, json_reply,
     program, request,
 };
+use ring::digest::{SHA256, digest};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -495,6 +496,21 @@ fn rules_and_records() {
             "guard claude-code Bash: approved (approved by Ada): git_push: git push --force sends commits to others",
         ]
     );
+    // The settings file may name the record, too; the environment may not.
+    let other = place.dir.path().join("other.log");
+    let other = other.to_str().expect("ours");
+    let named = Place::new(&workspace.url, &format!("AEROSTACK_LOG_FILE={other}\n"));
+    let env = [("AEROSTACK_LOG_FILE", log)];
+    let hook = named.start(&[], &env, &event(RISKY, "default"));
+    workspace.reject(&workspace.one_pending(), "");
+    assert_eq!(hook.said(), no("rejected by Ada"));
+    let line = std::fs::read_to_string(other).expect("it was written");
+    assert!(
+        line.contains("denied (rejected by Ada): git_push"),
+        "{line}"
+    );
+    let before = std::fs::read_to_string(log).expect("it is there");
+    assert_eq!(before.lines().count(), 3, "{before}");
 }
 
 #[test]
@@ -606,6 +622,18 @@ fn a_hook_is_installed_once_and_taken_out_again() {
             after.replace("\"a\": [1,2]", "\"disableAllHooks\": true"),
             "Guard hook of claude-code: SWITCHED OFF",
         ),
+        (
+            after.replace("\"block\"", "\"allow\""),
+            "Guard hook of claude-code: CHANGED since",
+        ),
+        (
+            after.replace("3600", "36"),
+            "Guard hook of claude-code: CHANGED since",
+        ),
+        (
+            after.replace("\"Bash|", "\""),
+            "Guard hook of claude-code: CHANGED since",
+        ),
         (before.to_owned(), ""),
         (after.clone(), "Guard hook of claude-code: installed ("),
     ] {
@@ -628,6 +656,53 @@ fn a_hook_is_installed_once_and_taken_out_again() {
     assert_eq!(std::fs::read_to_string(&settings).expect("ours"), before);
 }
 
+/// A repository, or the person, may switch hooks off in more than one file.
+#[test]
+fn a_hook_that_is_switched_off_is_told() {
+    let workspace = workspace();
+    let (place, home, folder) = (Place::of(&workspace), Dir::new(), Dir::new());
+    let home_path = home.path().to_str().expect("ours");
+    let write = |base: &Dir, file: &str, text: &str| {
+        let path = base.path().join(file);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("ours");
+        std::fs::write(path, text).expect("ours");
+    };
+    write(
+        &home,
+        ".gemini/settings.json",
+        "{\"hooksConfig\": {\"enabled\": false}}",
+    );
+    install(&home, "claude-code", &place.file);
+    install(&home, "gemini", &place.file);
+    let states = || {
+        let output = Command::new(program())
+            .args(["--check", "--env-file", &place.file])
+            .env_clear()
+            .env("HOME", home_path)
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Guard hook of "));
+        let words = lines.map(|line| line.split(" (").next().unwrap_or_default().to_owned());
+        words.collect::<Vec<_>>()
+    };
+    let off = "SWITCHED OFF by disableAllHooks or hooksConfig";
+    let gemini = format!("gemini: {off}");
+    assert_eq!(
+        states(),
+        ["claude-code: installed".to_owned(), gemini.clone()]
+    );
+    for file in [".claude/settings.json", ".claude/settings.local.json"] {
+        write(&folder, file, "{ \"disableAllHooks\" : true }");
+        assert_eq!(states(), [format!("claude-code: {off}"), gemini.clone()]);
+        write(&folder, file, "{ \"disableAllHooks\" : false }");
+    }
+    assert_eq!(states(), ["claude-code: installed".to_owned(), gemini]);
+}
+
 /// A hook whose workspace asks nobody would deny everything.
 #[test]
 fn a_hook_without_a_guardian_is_not_installed() {
@@ -646,6 +721,27 @@ fn a_hook_without_a_guardian_is_not_installed() {
         none.code == Some(2) && none.stderr.contains("run --setup first"),
         "{none:?}"
     );
+    // It would be a hook that stops things, where somebody wanted to try.
+    let dry = start(&["--install", "codex", "--guard", "--dry-run"], &[], b"").said();
+    assert_eq!(
+        (dry.code, dry.stderr.as_str()),
+        (
+            Some(2),
+            "aerostack-gateway: --dry-run is not for --install\n"
+        )
+    );
+}
+
+/// What Codex keeps of a hook that is trusted: the members of an object in the order of their names.
+fn codex_hash(hooks: &str) -> String {
+    let text: Value = serde_json::from_str(hooks).expect("JSON");
+    let group = &text["hooks"]["PreToolUse"][0];
+    let hook = &group["hooks"][0];
+    let identity = json!({"event_name": "pre_tool_use", "matcher": group["matcher"], "hooks": [
+        {"async": false, "command": hook["command"], "timeout": hook["timeout"], "type": "command"}]});
+    let digest = digest(&SHA256, identity.to_string().as_bytes());
+    let bytes = digest.as_ref().iter();
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One question, not two: where the hook asks by itself, the tool says so, to that host alone.
@@ -675,21 +771,32 @@ fn the_tool_knows_of_the_hook() {
     assert_eq!(told("cursor-vscode"), [false; 2], "its hook is not there");
     let codex = "codex-mcp-client";
     assert_eq!(told(codex), [false; 2], "it is not trusted yet");
-    let trust = |group: &str| {
-        let hooks = home.path().join(".codex/hooks.json");
+    let hooks = home.path().join(".codex/hooks.json");
+    let trust = |group: &str, hash: &str, more: &str| {
         let key = format!("{}:pre_tool_use:{group}:0", hooks.display());
-        let text = format!("[hooks.state.\"{key}\"]\ntrusted_hash = \"sha256:0\"\n\n[other]\n");
+        let text = format!("[hooks.state.\"{key}\"]\ntrusted_hash = \"sha256:{hash}\"\n{more}");
         std::fs::write(hooks.with_file_name("config.toml"), text).expect("ours");
         let arguments = ["--check", "--env-file", &place.file];
         let said = start(&arguments, &[("HOME", home_path)], b"").said();
         let mut lines = said.stdout.lines();
-        let line = lines.find(|line| line.starts_with("Guard hook of codex"));
-        let line = line.expect("it is there").to_owned();
-        line.split(" (").next().unwrap_or_default().to_owned()
+        let line = lines.find(|line| line.starts_with("Guard hook of codex: "));
+        let line = line.expect("it is there").split(" (").next();
+        line.unwrap_or_default()
+            .replace("Guard hook of codex: ", "")
     };
-    let other = "Guard hook of codex: NOT TRUSTED yet, so it is skipped without a word: /hooks in Codex trusts it";
-    assert_eq!(trust("7"), other, "another hook is");
-    assert_eq!(trust("0"), "Guard hook of codex: installed");
+    let hash = codex_hash(&std::fs::read_to_string(&hooks).expect("ours"));
+    assert_eq!(
+        trust("7", &hash, ""),
+        "NOT TRUSTED yet: /hooks in Codex",
+        "another hook is"
+    );
+    let changed = "CHANGED since it was trusted, or switched off: /hooks in Codex";
+    assert_eq!(trust("0", "0", ""), changed);
+    assert_eq!(told(codex), [false; 2]);
+    for off in ["enabled = false\n", "[features]\nhooks = false\n"] {
+        assert_eq!(trust("0", &hash, off), changed);
+    }
+    assert_eq!(trust("0", &hash, "\n[other]\n"), "installed");
     assert_eq!(told(codex), [true; 2]);
     start(&["--uninstall", "claude-code"], &[("HOME", home_path)], b"").said();
     assert_eq!(told("claude-code"), [false; 2]);

@@ -4,8 +4,8 @@ use super::ids::Era;
 use crate::config::Config;
 use crate::log::printable;
 use crate::proto::aerostack::Offer;
+use crate::proto::identity::sha256;
 use crate::proto::jsonrpc;
-use ring::digest;
 
 /// The program at the other end of stdio.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,19 +125,12 @@ impl Peers {
 
 fn bridge_id(config: &Config, client: &str) -> String {
     let identity = &config.identity;
-    let mut hash = digest::Context::new(&digest::SHA256);
-    for part in [
-        &identity.machine,
-        &identity.user,
-        &config.endpoint.url(),
-        client,
-    ] {
-        hash.update(part.as_bytes());
-        hash.update(b"\n");
-    }
-    let hash = hash.finish();
-    let bytes = hash.as_ref().iter().take(16);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let (machine, user) = (&identity.machine, &identity.user);
+    let url = config.endpoint.url();
+    let all = format!("{machine}\n{user}\n{url}\n{client}\n");
+    let mut id = sha256(all.as_bytes());
+    id.truncate(32);
+    id
 }
 
 #[cfg(test)]

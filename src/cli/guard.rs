@@ -52,6 +52,9 @@ pub(super) fn installs(arguments: &mut Arguments) -> Result<Option<Command>, Usa
     let host = crate::hosts::find(&name).ok_or_else(host_needed)?;
     let longest = crate::hosts::hook_deadline(host).map_or(DEADLINE, Duration::from_secs);
     let hook = hook(&name, arguments, longest)?;
+    if hook.dry_run {
+        return Err(UsageError("--dry-run is not for --install".to_owned()));
+    }
     Ok(Some(Command::InstallGuard(hook, host)))
 }
 

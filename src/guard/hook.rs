@@ -6,6 +6,7 @@ use super::hosts::{Host, Words};
 use super::{Event, Guarded, INPUT_MAX_BYTES, Judgement, Own, Question, Settings, judge, shown};
 use crate::config::{Config, Limits, SettingsFile, Source};
 use crate::io::{self, ShellSettings};
+use crate::proto::identity::sha256;
 use crate::proto::jsonrpc::{object, quote};
 use std::time::Duration;
 
@@ -259,8 +260,11 @@ impl Hook {
             self.host.name,
             shown::line(tool)
         );
-        match &self.log_file {
-            Some(path) => io::log_line(path, &line),
+        let of_settings = || self.config().ok()?.log_file;
+        // A relative one would lie in whatever repository the host works in.
+        let file = self.log_file.clone().or_else(of_settings);
+        match file.filter(|path| path.starts_with('/')) {
+            Some(path) => io::log_line(&path, &line),
             // A dry run that told nobody would be of no use.
             None if self.dry_run => drop(io::write_answer("", &format!("{NAME}: {line}\n"))),
             None => {}
@@ -307,21 +311,17 @@ impl Source for Named<'_> {
 /// What names the operation: a consent for one content is never spent on another. Each part is preceded by its
 /// length, so that no two operations have the same bytes.
 fn operation(host: &str, event: &Event) -> String {
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in [
+    let parts = [
         host,
         &event.session,
         &event.tool,
         &event.folder,
         &event.input,
-    ] {
-        digest.update(&(part.len() as u64).to_be_bytes());
-        digest.update(part.as_bytes());
+    ];
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend((part.len() as u64).to_be_bytes());
+        all.extend(part.as_bytes());
     }
-    digest
-        .finish()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha256(&all)
 }

@@ -9,29 +9,29 @@ use super::{EditError, Host, json};
 use crate::config::Source;
 use crate::proto::jsonrpc;
 use serde_json::value::RawValue;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How a host's hook is written.
 pub(super) struct Form {
-    host: &'static str,
+    pub(super) host: &'static str,
     /// Below the folder of the host's settings.
     file: &'static str,
-    folder: &'static str,
-    variable: Option<&'static str>,
+    pub(super) folder: &'static str,
+    pub(super) variable: Option<&'static str>,
     /// The lists, each with a matcher; an empty one has none.
-    lists: &'static [(&'static str, &'static str)],
+    pub(super) lists: &'static [(&'static str, &'static str)],
     /// The host's longest time for a hook, as it is written, and in seconds.
-    timeout: &'static str,
+    pub(super) timeout: &'static str,
     seconds: u64,
-    style: Style,
+    pub(super) style: Style,
     /// What is left to the person.
     then: &'static str,
     /// What the host lets through all the same.
-    open: &'static str,
+    pub(super) open: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Style {
+pub(super) enum Style {
     /// `command` and `args`; a hook that fails blocks.
     Arguments,
     /// One line for a shell.
@@ -40,7 +40,7 @@ enum Style {
     Flat,
 }
 
-const FORMS: &[Form] = &[
+pub(super) const FORMS: &[Form] = &[
     Form {
         host: "claude-code",
         file: "settings.json",
@@ -195,84 +195,6 @@ pub(super) fn without_hook(text: &str, form: &Form) -> Result<String, EditError>
     Ok(text)
 }
 
-/// A line for each host that has the hook: whether it is as it should be, and what that host can not enforce.
-pub fn hook_states(source: &dyn Source, program: &str) -> Vec<String> {
-    FORMS
-        .iter()
-        .filter_map(|form| state(form, source, program))
-        .collect()
-}
-
-/// The hosts whose hook stands as it should, by what their `clientInfo.name` begins with.
-pub fn guarded(source: &dyn Source, program: &str) -> Vec<&'static str> {
-    let forms = FORMS.iter();
-    let stands = |form: &&Form| found(form, source, program).is_some_and(|(_, how)| how == STANDS);
-    forms.filter(stands).map(|form| form.host).collect()
-}
-
-const STANDS: &str = "installed";
-
-fn state(form: &Form, source: &dyn Source, program: &str) -> Option<String> {
-    let (path, found) = found(form, source, program)?;
-    Some(format!(
-        "Guard hook of {}: {found} ({}); {}",
-        form.host,
-        path.display(),
-        form.open
-    ))
-}
-
-/// Where the hook lies, and how it stands.
-fn found(form: &Form, source: &dyn Source, program: &str) -> Option<(PathBuf, &'static str)> {
-    let path = path(form, source).ok()?;
-    let text = source.file(&path.to_string_lossy()).ok()?;
-    let lists = form.lists.iter();
-    let own: Vec<&str> = lists
-        .filter_map(|(list, _)| ours(&text, list, form.host).ok())
-        .flatten()
-        .collect();
-    if own.is_empty() {
-        return None;
-    }
-    let squeezed = text.replace([' ', '\n', '\t', '\r'], "");
-    let blocks = |entry: &&str| match form.style {
-        Style::Arguments => entry.contains("\"onFailure\""),
-        Style::Flat => entry.contains("\"failClosed\""),
-        Style::Shell => true,
-    };
-    let found = if squeezed.contains("\"disableAllHooks\":true") {
-        "SWITCHED OFF by disableAllHooks"
-    } else if own.len() < form.lists.len() || !own.iter().all(blocks) {
-        "CHANGED since it was installed: run --install again"
-    } else if !own.iter().all(|entry| entry.contains(program)) {
-        "starts another program than this one: run --install again"
-    } else if form.host == "codex" && !is_trusted(source, &path, &text, own[0]) {
-        "NOT TRUSTED yet, so it is skipped without a word: /hooks in Codex trusts it"
-    } else {
-        STANDS
-    };
-    Some((path, found))
-}
-
-/// Codex keeps beside the hooks which of them the person trusts, each by its place in the list. A hook
-/// that was changed since has lost that trust: /hooks tells.
-fn is_trusted(source: &dyn Source, hooks: &Path, text: &str, own: &str) -> bool {
-    let all = entries(text, "PreToolUse").ok().flatten();
-    let at = all.and_then(|all| all.iter().position(|entry| *entry == own));
-    let config = hooks.with_file_name("config.toml");
-    let state = source.file(&config.to_string_lossy()).unwrap_or_default();
-    let key = format!(
-        "{}:pre_tool_use:{}:0",
-        hooks.display(),
-        at.unwrap_or(usize::MAX)
-    );
-    let after = state.split_once(&key).map(|(_, after)| after);
-    after.is_some_and(|after| {
-        let own = after.split("\n[").next().unwrap_or_default();
-        own.contains("trusted_hash")
-    })
-}
-
 /// Seconds after which the hook has to have answered: the host's limit less max(5 s, 5 %).
 pub(crate) fn hook_deadline(host: &Host) -> Option<u64> {
     let seconds = form(host).ok()?.seconds;
@@ -293,7 +215,7 @@ pub(super) fn form(host: &Host) -> Result<&'static Form, String> {
         })
 }
 
-fn path(form: &Form, source: &dyn Source) -> Result<PathBuf, String> {
+pub(super) fn path(form: &Form, source: &dyn Source) -> Result<PathBuf, String> {
     let own = form
         .variable
         .and_then(|variable| source.variable(variable))
@@ -349,7 +271,7 @@ fn shell_word(word: &str) -> String {
 }
 
 /// The entries of `hooks.NAME` as they are written.
-fn entries<'a>(text: &'a str, name: &str) -> Result<Option<Vec<&'a str>>, EditError> {
+pub(super) fn entries<'a>(text: &'a str, name: &str) -> Result<Option<Vec<&'a str>>, EditError> {
     let Some(found) = json::get(text, &["hooks", name], false)? else {
         return Ok(None);
     };
@@ -365,7 +287,7 @@ fn entries<'a>(text: &'a str, name: &str) -> Result<Option<Vec<&'a str>>, EditEr
 }
 
 /// Those that start this program as a hook, wherever it lay then.
-fn ours<'a>(text: &'a str, name: &str, host: &str) -> Result<Vec<&'a str>, EditError> {
+pub(super) fn ours<'a>(text: &'a str, name: &str, host: &str) -> Result<Vec<&'a str>, EditError> {
     let own = |entry: &&str| {
         let squeezed = entry.replace([' ', '\n', '\t', '\r'], "");
         let words = [format!("--guard\",\"{host}\""), format!("--guard{host}")];

@@ -13,6 +13,7 @@ mod hooks;
 mod install;
 mod json;
 mod json_tree;
+mod standing;
 mod table;
 mod toml;
 mod toml_tree;
@@ -29,8 +30,9 @@ mod toml_tests;
 pub use entry::{Placeholders, Server, print};
 pub use find::file;
 pub(crate) use hooks::hook_deadline;
-pub use hooks::{HookCommand, guarded, hook_states, install_hook, uninstall_hook};
+pub use hooks::{HookCommand, install_hook, uninstall_hook};
 pub use install::{install, uninstall};
+pub use standing::{guarded, hook_states};
 pub(crate) use table::HOSTS;
 
 use find::Base;

@@ -41,6 +41,13 @@ impl Identity {
     }
 }
 
+/// The digest of these bytes, as it is written.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    let bytes = digest.as_ref().iter();
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
