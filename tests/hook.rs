@@ -689,12 +689,19 @@ fn a_hook_that_is_switched_off_is_told() {
         let words = lines.map(|line| line.split(" (").next().unwrap_or_default().to_owned());
         words.collect::<Vec<_>>()
     };
-    let off = "SWITCHED OFF by disableAllHooks or hooksConfig";
+    let off = "SWITCHED OFF by disableAllHooks, hooksConfig or features.hooks";
     let gemini = format!("gemini: {off}");
     assert_eq!(
         states(),
         ["claude-code: installed".to_owned(), gemini.clone()]
     );
+    install(&home, "codex", &place.file);
+    let config = ".codex/config.toml";
+    write(&folder, config, "[features]\nhooks = false\n");
+    assert_eq!(states()[1], format!("codex: {off}"));
+    write(&folder, config, "[features]\nplugin_hooks = false\n");
+    assert_eq!(states()[1], "codex: NOT TRUSTED yet: /hooks in Codex");
+    std::fs::remove_file(home.path().join(".codex/hooks.json")).expect("ours");
     for file in [".claude/settings.json", ".claude/settings.local.json"] {
         write(&folder, file, "{ \"disableAllHooks\" : true }");
         assert_eq!(states(), [format!("claude-code: {off}"), gemini.clone()]);

@@ -44,12 +44,12 @@ fn found(form: &Form, source: &dyn Source, program: &str) -> Option<(PathBuf, &'
     let mut whole = true;
     for (list, matcher) in form.lists {
         let entries = ours(&text, list, form.host).unwrap_or_default();
-        whole &= entries.len() == 1 && entries.iter().all(|entry| is_whole(form, matcher, entry));
+        whole &= matches!(entries[..], [entry] if is_whole(form, matcher, entry));
         own.extend(entries);
     }
     let first = own.first()?;
     let found = if is_switched_off(form, source, &text) {
-        "SWITCHED OFF by disableAllHooks or hooksConfig"
+        "SWITCHED OFF by disableAllHooks, hooksConfig or features.hooks"
     } else if !whole {
         CHANGED
     } else if !own.iter().all(|entry| entry.contains(program)) {
@@ -74,19 +74,21 @@ fn is_whole(form: &Form, matcher: &str, entry: &str) -> bool {
     holds(blocks) && holds(matcher) && holds(&["\"timeout\":", form.timeout].concat())
 }
 
-/// Whether the person's own settings, or those of the folder it runs in, switch all hooks off.
+/// Whether the person's own settings, or those of the folder it runs in, switch all hooks off: hosts obey a
+/// repository there.
 fn is_switched_off(form: &Form, source: &dyn Source, own: &str) -> bool {
-    let off = |text: &str| {
-        let text = squeezed(text);
-        let off = [
-            "\"disableAllHooks\":true",
-            "\"hooksConfig\":{\"enabled\":false",
-        ];
-        off.iter().any(|off| text.contains(off))
-    };
     let nearby = |file| source.file(&[form.folder, file].concat());
-    let nearby = ["/settings.json", "/settings.local.json"].map(nearby);
-    off(own) || nearby.iter().flatten().any(|text| off(text))
+    let nearby = ["/settings.json", "/settings.local.json", "/config.toml"].map(nearby);
+    says_off(own) || nearby.iter().flatten().any(|text| says_off(text))
+}
+
+fn says_off(text: &str) -> bool {
+    let squeezed = squeezed(text);
+    let json = [
+        "\"disableAllHooks\":true",
+        "\"hooksConfig\":{\"enabled\":false",
+    ];
+    json.iter().any(|off| squeezed.contains(off)) || text.contains("\nhooks = false")
 }
 
 fn squeezed(text: &str) -> String {
@@ -109,7 +111,7 @@ fn trust(
     // The folder before it has more than one name where links lead to it.
     let key = format!("/hooks.json:pre_tool_use:{at}:0");
     let digest = digest(form, own)?;
-    let all_off = config.contains("\nhooks = false");
+    let all_off = says_off(&config);
     let mut found = "NOT TRUSTED yet: /hooks in Codex";
     for state in config.split("\n[").filter(|state| state.contains(&key)) {
         let off = all_off || state.contains("enabled = false");
