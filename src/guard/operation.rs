@@ -239,10 +239,10 @@ fn question(event: &Event, finding: Finding, files: &dyn Files) -> Judgement {
             let details = match content {
                 Content::Pieces(pieces) => pieces
                     .iter()
-                    .map(|(old, new)| shown::difference(old, new))
+                    .map(|(old, new)| shown::difference(old, new, false))
                     .collect(),
                 Content::Whole(new) => match files.text(&super::paths::join(&event.folder, path)) {
-                    Some(old) => shown::difference(&old, new),
+                    Some(old) => shown::difference(&old, new, true),
                     None => shown::content(new),
                 },
             };

@@ -58,8 +58,9 @@ fn push(out: &mut String, c: char) {
     }
 }
 
-/// What is replaced by what: the lines that both begin and end with are left out.
-pub(super) fn difference(old: &str, new: &str) -> String {
+/// What is replaced by what: the lines that both begin and end with are left out. A piece of a file does not
+/// know in which line it begins.
+pub(super) fn difference(old: &str, new: &str, whole: bool) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (
         old.split_inclusive('\n').collect(),
         new.split_inclusive('\n').collect(),
@@ -68,7 +69,10 @@ pub(super) fn difference(old: &str, new: &str) -> String {
         |pairs: &mut dyn Iterator<Item = (&&str, &&str)>| pairs.take_while(|(a, b)| a == b).count();
     let before = same(&mut old.iter().zip(&new));
     let behind = same(&mut old[before..].iter().rev().zip(new[before..].iter().rev()));
-    let mut out = format!("@@ line {} @@\n", before + 1);
+    let mut out = match whole {
+        true => format!("@@ line {} @@\n", before + 1),
+        false => "@@ edit @@\n".to_owned(),
+    };
     for (sign, lines) in [
         ('-', &old[before..old.len() - behind]),
         ('+', &new[before..new.len() - behind]),
@@ -101,10 +105,11 @@ mod tests {
     #[test]
     fn differences_are_what_changed() {
         assert_eq!(
-            difference("a\nb\nc\n", "a\nX\nc\n"),
+            difference("a\nb\nc\n", "a\nX\nc\n", true),
             "@@ line 2 @@\n-b\n+X\n"
         );
-        assert_eq!(difference("", "a"), "@@ line 1 @@\n+a\n");
-        assert_eq!(difference("a\na\n", "a\n"), "@@ line 2 @@\n-a\n");
+        assert_eq!(difference("", "a", true), "@@ line 1 @@\n+a\n");
+        assert_eq!(difference("a\na\n", "a\n", true), "@@ line 2 @@\n-a\n");
+        assert_eq!(difference("a\nb", "a\nc", false), "@@ edit @@\n-b\n+c\n");
     }
 }

@@ -201,7 +201,7 @@ fn what_is_approved_is_what_was_shown() {
     let edit = json!({"file_path": ".env", "old_string": "A=1", "new_string": "A=2"});
     assert_eq!(
         shown("Edit", edit),
-        of("Edit .env", "@@ line 1 @@\n-A=1\n+A=2\n")
+        of("Edit .env", "@@ edit @@\n-A=1\n+A=2\n")
     );
     assert_eq!(
         shown("mcp__x__delete_file", json!({"path": "a"})),
