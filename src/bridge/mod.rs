@@ -308,14 +308,10 @@ impl Bridge {
             }
             mcp::Event::StrayApproval(id) => self.extension.handle_stray(&id),
             mcp::Event::Message(message) => self.host.forward(&mut self.ctx, message),
-            mcp::Event::Away(call, away) => match call.requester() {
-                Requester::Host(ticket) => {
-                    let answer = builtin::answer_while_away(&self.ctx, call.request(), &away);
-                    self.answer(ticket, answer);
-                }
-                // Of a built-in tool, which tells its host in its own words.
-                _ => self.failed(&call, Failure::SessionLost(away.words)),
-            },
+            mcp::Event::Away(ticket, request, away) => {
+                let answer = builtin::answer_while_away(&self.ctx, &request, &away);
+                self.answer(ticket, answer);
+            }
             mcp::Event::Connected(result) => {
                 let offer = Offer::of_result(&result, self.ctx.secrets());
                 self.ctx.peers_mut().learn(offer);

@@ -21,8 +21,8 @@ mod tool_headers;
 
 use super::context::{self, Context};
 use super::http::{self, ExchangeId, Http};
-use super::ids::Era;
-use super::request::OVERHEAD_BYTES;
+use super::ids::{Era, Ticket};
+use super::request::{OVERHEAD_BYTES, Request};
 use crate::failure::Failure;
 use crate::proto::aerostack::ApprovalNeeded;
 use crate::table::Table;
@@ -52,7 +52,7 @@ pub(crate) enum Event {
     Message(Vec<u8>),
     /// The workspace is away, and the host's `initialize` waits, or another request came: whoever
     /// stands for the workspace answers.
-    Away(Call, Away),
+    Away(Ticket, Request, Away),
     /// `initialize` or `server/discover` was answered: the raw result.
     Connected(String),
     /// The legacy session takes messages.
@@ -214,7 +214,8 @@ impl Mcp {
     ) {
         match what {
             http::What::Sent => self.left(ctx, id),
-            http::What::Repeated => self.repeated(id),
+            // The bytes went to a stale connection before they were sent again.
+            http::What::Repeated => self.may_have_run(id),
             http::What::Head => self.head_came(ctx, http, id),
             http::What::Message(data) => self.event_came(ctx, http, id, data),
             http::What::OldTransport => self.old_transport(ctx, http, id),

@@ -3,9 +3,10 @@
 
 use super::call::{Call, CallId, Stage};
 use super::session::{By, Hello, Outage, Session};
-use super::{Event, Mcp, Parked, Timer};
+use super::{Away, Event, Mcp, Parked, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{Deadline, Http};
+use crate::bridge::ids::Requester;
 use crate::failure::Failure;
 use crate::log::Level;
 use std::mem;
@@ -96,14 +97,24 @@ impl Mcp {
         } else {
             self.calls.disown(id);
         }
-        self.events.push_back(Event::Away(host, away.clone()));
+        self.stand_in(host, &away);
         for parked in self.take_parked() {
             if let Parked::Call(id) = parked
                 && let Some((call, _)) = self.take_call(ctx, id)
             {
-                self.events.push_back(Event::Away(call, away.clone()));
+                self.stand_in(call, &away);
             }
         }
+    }
+
+    /// A request that meets an outage: somebody answers the host for the workspace. What was asked for
+    /// a built-in tool has failed, and the tool tells its host in its own words.
+    pub(super) fn stand_in(&mut self, call: Call, away: &Away) {
+        let event = match call.requester() {
+            Requester::Host(ticket) => Event::Away(ticket, call.request().clone(), away.clone()),
+            _ => Event::Failed(call, Failure::SessionLost(away.words.clone())),
+        };
+        self.events.push_back(event);
     }
 
     /// The workspace is tried again.

@@ -2,7 +2,7 @@
 
 use super::call::{Call, CallId, Stage};
 use super::session::Link;
-use super::{Asked, Event, Mcp, Notice, Parked, Purpose, Timer};
+use super::{Asked, Mcp, Notice, Parked, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{self, Deadline, Http, Owner, Priority, Repeat, Why};
 use crate::bridge::ids::{Era, Requester};
@@ -35,7 +35,7 @@ impl Mcp {
             self.remember_setting(ctx, call.request());
             if let Some(outage) = self.session.outage() {
                 let away = outage.away();
-                return self.events.push_back(Event::Away(call, away));
+                return self.stand_in(call, &away);
             }
         }
         let id = self.admit(ctx, call, Stage::Parked);
@@ -119,8 +119,10 @@ impl Mcp {
             return;
         };
         let request = call.request();
-        // The session is being given back: nothing of the host's leaves any more.
-        if ctx.phase().is_farewell() && call.requester().ticket().is_some() {
+        // The session is being given back: nothing of the host's leaves any more, and no report waits
+        // until the gate opens.
+        let waits = call.requester().ticket().is_some() || self.gate.is_closed();
+        if ctx.phase().is_farewell() && waits {
             return self.conclude(ctx, http, id, Failure::Unsent);
         }
         let in_session = request.era() == Era::Legacy && !call.is_initialize();
@@ -131,9 +133,6 @@ impl Mcp {
             if self.session.is_lost() {
                 self.reopen(ctx, http);
             }
-        } else if self.gate.is_closed() && ctx.phase().is_farewell() {
-            // The session will be gone when the gate opens.
-            self.conclude(ctx, http, id, Failure::Unsent);
         } else if self.gate.is_closed() {
             self.calls.enter(id, Stage::RateLimit);
         } else if call.is_subscription() && http.streams() >= ctx.limits().streams_max {

@@ -346,7 +346,7 @@ fn words(event: Event) -> String {
             let message = jsonrpc::parse_one(std::str::from_utf8(&bytes).expect("text"));
             format!("message {}", message.expect("a message").method)
         }
-        Event::Away(call, away) => format!("away {} {}", name(&call), away.version),
+        Event::Away(_, request, away) => format!("away {} {}", request.id(), away.version),
         Event::Connected(_) => "connected".to_owned(),
         Event::Ready { after_outage: true } => "ready after an outage".to_owned(),
         Event::Ready { .. } => "ready".to_owned(),
