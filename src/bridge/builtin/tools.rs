@@ -225,7 +225,8 @@ fn adapted(ctx: &Context, result: &str) -> String {
 
 /// The definitions for this host.
 fn definitions(ctx: &Context) -> [Cow<'static, str>; 2] {
-    DEFINITIONS.map(|(_, definition)| match ctx.is_guarded() {
+    let is_guarded = ctx.is_guarded();
+    DEFINITIONS.map(|(_, definition)| match is_guarded {
         true => definition.replacen(ASK, ASK_BESIDE_A_HOOK, 1).into(),
         false => definition.into(),
     })

@@ -6,7 +6,7 @@ use super::{Event, Mcp, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http};
 use crate::bridge::ids::{Era, Requester};
-use crate::failure::{Executed, Failure};
+use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::{APPROVAL_NEEDED, ApprovalNeeded};
 use crate::proto::jsonrpc::{self, Parsed};
@@ -30,9 +30,8 @@ impl Mcp {
         };
         if early && is_too_early(&reply, came.refusal.as_ref()) {
             // Words in a success status may be those of a server that ran it.
-            let call = self.calls.get_mut(id).filter(|_| came.refusal.is_none());
-            if let Some(call) = call {
-                call.attempts.ran = Executed::Unknown;
+            if came.refusal.is_none() {
+                self.may_have_run(exchange);
             }
             return self.repeat_after_acceptance(ctx, http, exchange, id);
         }

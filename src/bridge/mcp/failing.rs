@@ -14,8 +14,9 @@ use std::time::Duration;
 impl Mcp {
     // Repeats.
 
-    /// The bytes of a request went to a stale connection before they were sent again.
-    pub(super) fn repeated(&mut self, id: ExchangeId) {
+    /// The request of this exchange reached the workspace, or may have: what follows is not its first
+    /// attempt.
+    pub(super) fn may_have_run(&mut self, id: ExchangeId) {
         if let Some(Purpose::Request(asked)) = self.exchanges.get(&id)
             && let Some(call) = self.calls.get_mut(asked.call)
         {

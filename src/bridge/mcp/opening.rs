@@ -273,11 +273,10 @@ impl Mcp {
         else {
             return;
         };
+        // What has not left by now does not leave too early.
         for (id, purpose) in self.exchanges.iter_mut() {
-            match purpose {
-                // What has not left by now does not leave too early.
-                Purpose::Request(asked) if http.is_waiting(*id) => asked.is_early = false,
-                _ => {}
+            if let Purpose::Request(asked) = purpose {
+                asked.is_early &= !http.is_waiting(*id);
             }
         }
         let stream = Stream::Absent;
