@@ -319,14 +319,10 @@ impl Judge {
         if let Some(flight) = self.flights.get(&conn) {
             let lost = (flight.text.clone(), flight.session.clone());
             self.lost.insert(lost);
-        }
-        if let Some(flight) = self.flights.get(&conn)
-            && unsent
-        {
-            if let Some(at) = flight.asked {
+            if let Some(at) = flight.asked.filter(|_| unsent) {
                 self.asked[at].possible -= 1;
             }
-            if let Some(approval) = &flight.approval {
+            if let Some(approval) = flight.approval.as_ref().filter(|_| unsent) {
                 self.consent.refused(approval);
             }
         }
