@@ -31,7 +31,7 @@ python_tool() { # python_tool PACKAGE VERSION: in target/static/venv
     python3 -m venv "$tools/venv"
   fi
   say "installing $1 $2 into target/static"
-  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check "$1==$2"
+  "$tools/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$1==$2"
   touch "$tools/venv/installed-$1-$2"
 }
 python_tool ziglang 0.15.2

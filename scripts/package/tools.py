@@ -36,7 +36,7 @@ def environment(name, packages):
         shutil.rmtree(venv, ignore_errors=True)
         run(sys.executable, "-m", "venv", venv)
         if packages:
-            run(venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+            run(venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
         stamp.write_text(wanted)
     return venv / "bin"
 
