@@ -697,8 +697,10 @@ fn a_hook_that_is_switched_off_is_told() {
     );
     install(&home, "codex", &place.file);
     let config = ".codex/config.toml";
-    write(&folder, config, "[features]\nhooks = false\n");
-    assert_eq!(states()[1], format!("codex: {off}"));
+    for text in ["[features]\nhooks = false\n", "features.hooks=false # now"] {
+        write(&folder, config, text);
+        assert_eq!(states()[1], format!("codex: {off}"));
+    }
     write(&folder, config, "[features]\nplugin_hooks = false\n");
     assert_eq!(states()[1], "codex: NOT TRUSTED yet: /hooks in Codex");
     std::fs::remove_file(home.path().join(".codex/hooks.json")).expect("ours");

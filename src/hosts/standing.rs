@@ -2,6 +2,7 @@
 //! hook asks where it does not.
 
 use super::hooks::{FORMS, Form, Style, entries, ours, path};
+use super::{EditError, Format};
 use crate::config::Source;
 use crate::proto::identity::sha256;
 use crate::proto::jsonrpc::member;
@@ -82,13 +83,25 @@ fn is_switched_off(form: &Form, source: &dyn Source, own: &str) -> bool {
     says_off(own) || nearby.iter().flatten().any(|text| says_off(text))
 }
 
+/// What switches all hooks off in a host's files: the language, the name, the value.
+const SWITCHES: [(Format, &[&str], &str); 3] = [
+    (Format::Json, &["disableAllHooks"], "true"),
+    (Format::Json, &["hooksConfig", "enabled"], "false"),
+    (Format::Toml, &["features", "hooks"], "false"),
+];
+
 fn says_off(text: &str) -> bool {
-    let squeezed = squeezed(text);
-    let json = [
-        "\"disableAllHooks\":true",
-        "\"hooksConfig\":{\"enabled\":false",
-    ];
-    json.iter().any(|off| squeezed.contains(off)) || text.contains("\nhooks = false")
+    let off = |(format, name, off): &(Format, &[&str], &str)| match format.get(text, name) {
+        // In TOML the rest of the line is of the entry, and a comment ends it.
+        Ok(entry) => entry
+            .and_then(|entry| entry.split('#').next())
+            .is_some_and(|entry| entry.trim_end().ends_with(off)),
+        // Hosts differ in which of the two counts: better told than not.
+        Err(EditError::Twice(_)) => true,
+        // Of another language, or of none: no host obeys it.
+        Err(_) => false,
+    };
+    SWITCHES.iter().any(off)
 }
 
 fn squeezed(text: &str) -> String {
@@ -144,6 +157,34 @@ fn digest(form: &Form, entry: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_switch_is_read_in_every_way_that_it_is_written() {
+        for off in [
+            "{\"disableAllHooks\":true}",
+            "{\n  // for now\n  \"disableAllHooks\" : true,\n}",
+            "{\"disableAllHooks\": false, \"disableAllHooks\": true}",
+            "{\"hooksConfig\": {\"disabled\": [], \"enabled\": false}}",
+            "[features]\nhooks = false\n",
+            "[features]\nhooks=false # for now",
+            "features.hooks = false",
+            "features = { plan = true, hooks = false }\n",
+        ] {
+            assert!(says_off(off), "{off}");
+        }
+        for on in [
+            "",
+            "{\"disableAllHooks\": false}",
+            "{\"env\": {\"disableAllHooks\": true}}",
+            "{\"hooksConfig\": {\"enabled\": true}}",
+            "{\"hooksConfig\": \"enabled\"}",
+            "[features]\nplugin_hooks = false\n",
+            "[features]\n# hooks = false\nhooks = true\n",
+            "[mine]\nhooks = false\n",
+        ] {
+            assert!(!says_off(on), "{on}");
+        }
+    }
 
     /// As Codex 0.169.0 said it (`hooks/list` of its app-server).
     #[test]
