@@ -159,6 +159,9 @@ impl Http {
 
     fn head_came(&mut self, ctx: &mut Context, id: ExchangeId, head: ResponseHead) {
         self.server_clock_s = head.date_s.or(self.server_clock_s);
+        if mem::take(&mut self.is_warming) {
+            ctx.stop(super::Timer::Warm);
+        }
         let Some(exchange) = self.exchanges.get_mut(&id) else {
             return;
         };
@@ -295,8 +298,9 @@ impl Http {
         }
     }
 
-    /// A kept connection turned out stale before a byte of the response came. The request is sent
-    /// again, once, if it does no harm or nothing of it was handed to the socket.
+    /// The connection turned out dead before a byte of the response came. The request is sent again,
+    /// once, if nothing of it was handed to the socket, or if the connection was a kept one and it
+    /// does no harm.
     fn replay(&mut self, ctx: &mut Context, id: ExchangeId, close: &Close) -> bool {
         let Some(exchange) = self.exchanges.get_mut(&id) else {
             return false;
@@ -306,7 +310,8 @@ impl Http {
         };
         let harmless = exchange.request.repeat != Repeat::Never;
         let wanted = !exchange.given_up && !ctx.phase().is_farewell();
-        if !used || exchange.replayed || (close.sent && !harmless) || !wanted {
+        let may_repeat = !close.sent || (used && harmless);
+        if exchange.replayed || !may_repeat || !wanted {
             return false;
         }
         exchange.replayed = true;
@@ -314,7 +319,7 @@ impl Http {
             self.tell(id, What::Repeated);
         }
         ctx.log(Level::Debug, || {
-            "a kept connection was stale: the request is sent again".to_owned()
+            "the connection was dead already: the request is sent again".to_owned()
         });
         // Its idle siblings are no better.
         self.drop_idle(ctx);

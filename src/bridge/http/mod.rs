@@ -161,6 +161,8 @@ pub(crate) struct Http {
     waiting_bytes: usize,
     /// When idle connections are looked at next.
     age_at: Option<Instant>,
+    /// An answer is awaited, and a spare connection is made should it take its time.
+    is_warming: bool,
     events: VecDeque<Event>,
     /// The server's clock, Unix seconds, as of its last response.
     server_clock_s: Option<u64>,
@@ -178,6 +180,7 @@ impl Http {
             pressure: Pressure::default(),
             waiting_bytes: 0,
             age_at: None,
+            is_warming: false,
             events: VecDeque::new(),
             server_clock_s: None,
         }
@@ -186,7 +189,8 @@ impl Http {
     /// Makes a connection that nobody waits for yet; a second one, should the first take its time:
     /// on such a link two requests in a row would otherwise wait for each other.
     pub(crate) fn dial_ahead(&mut self, ctx: &mut Context) {
-        let conn = self.pool.dial_ahead();
+        // Whoever comes meanwhile waits for this one: its failure is theirs.
+        let conn = self.pool.dial_ahead(ExchangeId(u64::MAX));
         self.connect(ctx, conn);
         self.warm_later(ctx);
     }
@@ -195,11 +199,13 @@ impl Http {
     /// comes.
     pub(crate) fn warm_later(&mut self, ctx: &mut Context) {
         ctx.set(Timer::Warm, ctx.limits().warm_after);
+        self.is_warming = true;
     }
 
     fn warm(&mut self, ctx: &mut Context) {
+        self.is_warming = false;
         if self.pool.spare() < 2 && !ctx.phase().is_farewell() {
-            let conn = self.pool.dial_ahead();
+            let conn = self.pool.dial_ahead(ExchangeId(self.next));
             self.connect(ctx, conn);
         }
     }

@@ -161,9 +161,10 @@ impl Pool {
         self.remove(oldest).map(|_| oldest)
     }
 
-    /// A connection to dial although nobody waits for it yet.
-    pub(super) fn dial_ahead(&mut self) -> ConnId {
-        self.begin_dial(ExchangeId(u64::MAX))
+    /// A connection to dial although nobody may wait for it yet. Should that fail, who came after
+    /// `newest` has not heard of the server yet.
+    pub(super) fn dial_ahead(&mut self, newest: ExchangeId) -> ConnId {
+        self.begin_dial(newest)
     }
 
     /// Connections that are ready or will be, and are not taken.

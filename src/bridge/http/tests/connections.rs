@@ -111,6 +111,28 @@ fn a_failed_dial_is_told_to_who_has_waited_longest_and_to_nobody_else() {
     assert_eq!(client.wait(5), "");
 }
 
+#[test]
+fn a_spare_connection_is_made_for_slow_answers_only_and_its_failure_is_nobodys() {
+    // The answer came in time: no spare connection, though the next answer is slow.
+    let mut client = Client::new();
+    client.http.dial_ahead(&mut client.ctx);
+    assert_eq!(client.call(), "dial 1");
+    client.connected(1);
+    assert_eq!(client.wait(4), "");
+    assert_eq!(client.received(1, OK), "#1 200 hi");
+    client.call();
+    assert_eq!(client.wait(60), "");
+    // It was made before the second call came, whose own is made when it fails.
+    let mut client = Client::new();
+    client.http.dial_ahead(&mut client.ctx);
+    client.call();
+    client.connected(1);
+    assert_eq!(client.wait(5), "dial 2");
+    assert_eq!(client.call(), "");
+    assert_eq!(client.closed(2, false), "dial 3");
+    assert_eq!(client.closed(3, false), "#2 failed Connect");
+}
+
 // Replays.
 
 #[test]
@@ -140,7 +162,14 @@ fn what_a_stale_connection_swallowed_is_sent_again_where_that_does_no_harm() {
 
 #[test]
 fn nothing_else_is_sent_again() {
-    // A fresh connection that is lost says something about the server.
+    // A fresh connection that is lost says something about the server, but for one that was dead
+    // before the first byte could leave: once.
+    let mut client = Client::new();
+    client.call();
+    client.connected(1);
+    assert_eq!(client.closed(1, false), "dial 2");
+    client.connected(2);
+    assert_eq!(client.closed(2, false), "#1 failed Lost");
     let mut client = Client::new();
     client.harmless();
     client.connected(1);
