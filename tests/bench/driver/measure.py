@@ -3,7 +3,7 @@ import os
 import statistics
 import time
 
-from . import delay, direct, procfs
+from . import direct, link, procfs
 from .stdio import Bridge, call, now
 
 TEXT = ('say "hello" to them ' * 5)[:100]
@@ -52,11 +52,11 @@ class Bench:
         process to the answers to initialize and to tools/list (written at once with `initialized`, as hosts
         do), and for one call. The time of the same start without the delay is taken off."""
         near = self._trips(self.server.url, rounds)
-        link = delay.Delay(self.server.url, ROUND_TRIP_S)
+        far_away = link.Link(self.server.url, ROUND_TRIP_S)
         try:
-            far = self._trips(link.url, rounds)
+            far = self._trips(far_away.url, rounds)
         finally:
-            link.stop()
+            far_away.stop()
         return {f"trips_{name}": (far[name] - near[name]) / ROUND_TRIP_S for name in near}
 
     def _trips(self, url, rounds):

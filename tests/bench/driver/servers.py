@@ -40,12 +40,13 @@ class Plain:
 class Workspace:
     """The reference workspace, with its admin API and no rate limit."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, *options):
         ready = os.path.join(folder, "workspace.json")
         if os.path.exists(ready):
             os.remove(ready)
         self.process = subprocess.Popen(
-            [program, "--admin", "--rate-limit", "0", "--token", WORKSPACE_TOKEN, "--data", folder, "--ready-file", ready],
+            [program, "--admin", "--rate-limit", "0", "--token", WORKSPACE_TOKEN, "--data", folder, "--ready-file", ready,
+             *options],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while not os.path.exists(ready):
             if self.process.poll() is not None:

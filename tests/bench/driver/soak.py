@@ -3,7 +3,6 @@ import argparse
 import json
 import os
 import random
-import select
 import statistics
 import sys
 import tempfile
@@ -11,11 +10,11 @@ import threading
 import time
 
 from . import procfs, servers, subjects
-from .stdio import Bridge, call
+from .stdio import Bridge
+from .work import Work
 
 FLIGHT = 64
 CALLS_A_SECOND = 400
-TOOL, GATED, CHAT = "demo__add", "files__delete", "aerostack__agent_chat"
 # What a malloc keeps for itself may differ by this much between quarters.
 SLACK = 128 << 10
 
@@ -75,53 +74,14 @@ class Trouble(threading.Thread):
         turns[name]()
 
 
-class Work:
-    """The host's side: what it has asked, and what came back."""
-
-    def __init__(self, bridge):
-        self.bridge, self.open, self.next, self.seen = bridge, {}, 10, {}
-        self.wrong = []
-
-    def ask(self):
-        self.next += 1
-        id = self.next
-        if id % 97 == 0:
-            self.open[id], message = "gated", call(id, GATED, path=f"/tmp/soak-{id}")
-        elif id % 211 == 0:
-            self.open[id], message = "chat", call(id, CHAT, action="read")
-        else:
-            self.open[id], message = str(id + 7), call(id, TOOL, a=id, b=7)
-        self.bridge.send(message)
-
-    def count(self, what):
-        self.seen[what] = self.seen.get(what, 0) + 1
-
-    def take(self, line):
-        message = json.loads(line)
-        if message.get("method"):
-            return self.count("notifications and questions")
-        wanted = self.open.pop(message.get("id"), None)
-        if wanted is None:
-            return self.wrong.append(f"an answer that nobody waits for: {line[:200]!r}")
-        if "error" in message:
-            executed = (message["error"].get("data") or {}).get("executed")
-            if not message["error"].get("message"):
-                self.wrong.append(f"an error without words: {line[:200]!r}")
-            return self.count(f"errors: executed {executed}")
-        text = "".join(item.get("text", "") for item in message["result"].get("content", []))
-        if wanted in ("gated", "chat"):
-            return self.count(f"{wanted}: {'no' if message['result'].get('isError') else 'yes'}")
-        if wanted not in text:
-            self.wrong.append(f"{message['id']}: {text[:200]!r}")
-        self.count("calls answered")
-
-    def turn(self):
-        """What has come within a hundredth of a second."""
-        if not self.bridge.lines and not select.select([self.bridge.stdout], [], [], 0.01)[0]:
-            return
-        self.take(self.bridge.line())
-        while self.bridge.lines:
-            self.take(self.bridge.line())
+def ask(work):
+    """One more; which kind is in its number."""
+    if work.next % 97 == 0:
+        work.gated()
+    elif work.next % 211 == 0:
+        work.chat()
+    else:
+        work.add()
 
 
 def sample(pid):
@@ -143,8 +103,8 @@ def run(options, folder):
         while (at := time.monotonic() - began) < seconds and trouble.is_alive():
             if len(samples) < at:
                 samples.append(sample(bridge.pid))
-            while len(work.open) < FLIGHT and work.next - 10 < at * CALLS_A_SECOND:
-                work.ask()
+            while len(work.open) < FLIGHT and work.asked() < at * CALLS_A_SECOND:
+                ask(work)
             work.turn()
         trouble.over.set()
         # Whoever still waits for a person is decided about; nothing may stay open.
@@ -171,7 +131,7 @@ def report(outcome):
         rss, fds, threads = zip(*quarter)
         print(f"| {at} | {statistics.median(rss) / 1024:,.0f} ({max(rss) / 1024:,.0f}) "
               f"| {statistics.median(fds):.0f} ({max(fds)}) | {max(threads)} |")
-    print(f"\nasked {work.next - 10:,}: {json.dumps(work.seen, sort_keys=True)}")
+    print(f"\nasked {work.asked():,}: {json.dumps(work.seen, sort_keys=True)}")
     print(f"trouble: {json.dumps(trouble.counts, sort_keys=True)}")
     print(f"lost {len(lost)}, wrong or doubled {len(work.wrong)}, executed twice {len(twice)}, exit code {code}")
     for wrong in work.wrong[:10]:

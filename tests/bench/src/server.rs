@@ -1,12 +1,11 @@
 //! A small MCP server that costs as little as possible, so that what is measured is the bridge.
 //!
-//!     bench-server CA_FILE [--http]
+//!     bench-server CA_FILE [--http] [--tools N]
 //!
 //! It listens on a loopback port of its own with a certificate for 127.0.0.1, writes the authority to
 //! CA_FILE and `https://127.0.0.1:PORT/mcp` to stdout, and serves until stdin ends; with `--http`
-//! without TLS. Tools: `echo` and
-//! `echo_sse` answer with their `text`, `big` and `big_sse` with a text of so many `bytes`; the `_sse`
-//! ones as an event stream, chunked. One thread for each connection.
+//! without TLS. N tools are listed (24), others can be called: `echo` and `echo_sse` answer with their `text`, `big` and
+//! `big_sse` with a text of so many `bytes`; the `_sse` ones as an event stream, chunked. One thread for each connection.
 
 use memchr::memmem;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -17,7 +16,7 @@ use serde_json::value::RawValue;
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Most requests are far shorter.
 const READ_BYTES: usize = 16 * 1024;
@@ -25,14 +24,29 @@ const READ_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// As many tools as a workspace of some size lists.
 const TOOLS: usize = 24;
+/// The result of `tools/list`.
+static LIST: OnceLock<String> = OnceLock::new();
 
 fn main() -> Result<(), Box<dyn Error>> {
+    const USAGE: &str = "bench-server CA_FILE [--http] [--tools N]";
     let mut arguments = std::env::args_os().skip(1);
-    let ca_file = arguments.next().ok_or("bench-server CA_FILE [--http]")?;
+    let ca_file = arguments.next().ok_or(USAGE)?;
+    let (mut plain, mut count) = (false, TOOLS);
+    while let Some(option) = arguments.next() {
+        match option.to_str() {
+            Some("--http") => plain = true,
+            Some("--tools") => {
+                let number = arguments.next().ok_or(USAGE)?;
+                count = number.to_str().ok_or(USAGE)?.parse()?;
+            }
+            _ => return Err(USAGE.into()),
+        }
+    }
+    LIST.get_or_init(|| tools(count));
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let (config, scheme) = match arguments.next() {
-        Some(_) => (None, "http"),
-        None => (Some(certify(ca_file.as_ref())?), "https"),
+    let (config, scheme) = match plain {
+        true => (None, "http"),
+        false => (Some(certify(ca_file.as_ref())?), "https"),
     };
     writeln!(io::stdout(), "{scheme}://{}/mcp", listener.local_addr()?)?;
     std::thread::spawn(move || accept(&listener, config.as_ref()));
@@ -167,7 +181,9 @@ fn answer(body: &[u8], reply: &mut Vec<u8>) {
             );
             json(reply, "Mcp-Session-Id: bench\r\n", id, result.as_bytes());
         }
-        ("tools/list", _) => json(reply, "", id, tools().as_bytes()),
+        ("tools/list", _) => {
+            json(reply, "", id, LIST.get().map_or(b"{}", String::as_bytes));
+        }
         ("tools/call", Some(name)) => {
             let text = match arguments.text {
                 Some(text) => text.get().as_bytes().to_vec(),
@@ -233,12 +249,12 @@ fn filler(bytes: usize) -> Vec<u8> {
     text
 }
 
-fn tools() -> String {
+fn tools(count: usize) -> String {
     let tool = |number: usize| {
         format!(
             r#"{{"name":"tool_{number}","description":"One of several tools that look alike","inputSchema":{{"type":"object","properties":{{"text":{{"type":"string"}},"bytes":{{"type":"integer"}}}}}}}}"#
         )
     };
-    let tools: Vec<_> = (0..TOOLS).map(tool).collect();
+    let tools: Vec<_> = (0..count).map(tool).collect();
     format!(r#"{{"tools":[{}]}}"#, tools.join(","))
 }
