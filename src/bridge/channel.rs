@@ -9,7 +9,8 @@
 //!     └──────────────────── 1, 2, 4 … 30 s ────────────────────────────────────────────┘
 //! ```
 //!
-//! The poll comes every 30 s, and at once when a socket is lost. Owns the sockets' state, their
+//! The poll comes every 30 s, and at once when a socket is lost. A pause ends early where anything else
+//! of the workspace is reached again. Owns the sockets' state, their
 //! back-off, and who may have one. It never reads what is pushed.
 
 mod socket;
@@ -194,6 +195,9 @@ impl Channels {
 
     /// Does the work whose turn it is, or says so.
     pub(crate) fn take_turns(&mut self, ctx: &mut Context, http: &mut Http) {
+        if http.take_back() {
+            self.hurry(ctx);
+        }
         while let Some(job) = self.turns.pop(ctx.now()) {
             let by_url = match job {
                 Job::Poll(Subject::Approval(key)) => self.read(ctx, http, key),
@@ -207,6 +211,16 @@ impl Channels {
             && !ctx.runs(Timer::Turn)
         {
             ctx.set_at(Timer::Turn, at);
+        }
+    }
+
+    /// The workspace can be reached again: a socket that has failed more than once need not sit out its pause.
+    fn hurry(&mut self, ctx: &mut Context) {
+        for (subject, channel) in self.channels.iter_mut() {
+            if matches!(channel.push, Push::Pausing) && channel.failures > 1 {
+                channel.failures = 0;
+                ctx.set(Timer::Reconnect(*subject), ctx.limits().reconnect_min);
+            }
         }
     }
 

@@ -21,6 +21,8 @@ enum Server {
     Refuses(u16),
     /// It says nothing.
     Silent,
+    /// It can not be reached.
+    Away,
 }
 
 /// Channels and their client, the clock, and a server.
@@ -155,6 +157,11 @@ impl Desk {
 
     fn output(&mut self, output: Output) {
         match output {
+            Output::Connect(conn, _) if self.server == Server::Away => {
+                let (cause, phase, sent) = (CloseCause::Eof, Phase::Connect, false);
+                let close = Close { cause, phase, sent };
+                self.http.handle_closed(&mut self.ctx, conn, close);
+            }
             Output::Connect(conn, _) => self.http.handle_connected(&mut self.ctx, conn),
             Output::Transmit(conn, bytes) if bytes.starts_with(b"GET ") => {
                 self.http.handle_sent(conn);
@@ -201,7 +208,7 @@ impl Desk {
         self.conns.insert(path.clone(), (conn, key));
         let answer = match (upgrade, self.server, self.status) {
             (true, Server::Opens, _) => return self.accept(&path),
-            (true, Server::Silent, _) | (false, _, None) => return,
+            (true, Server::Silent | Server::Away, _) | (false, _, None) => return,
             (true, Server::Refuses(status), _) => (status, ""),
             (false, _, Some(answer)) => answer,
         };
@@ -358,6 +365,30 @@ fn a_refused_socket_is_tried_again_after_growing_pauses() {
     desk.lose("/w/1");
     desk.pass(2);
     around(desk.times("GET /w/1")[0] - desk.times("poll 1")[0], 1);
+}
+
+#[test]
+fn a_pause_ends_when_the_workspace_answers_again() {
+    let mut desk = Desk::new(Server::Opens);
+    desk.open(approval(1), None);
+    desk.server = Server::Away;
+    desk.lose("/w/1");
+    desk.pass(80);
+    // Its next attempt is up to half a minute away, when another reaches the workspace.
+    desk.server = Server::Opens;
+    desk.seen.clear();
+    desk.open(approval(2), None);
+    assert_eq!(desk.looked(), ["GET /w/2"]);
+    desk.pass(1);
+    assert_eq!(desk.looked(), ["GET /w/1"]);
+    // A socket that is refused keeps its pauses, whatever else is answered.
+    desk.server = Server::Refuses(503);
+    desk.lose("/w/1");
+    desk.pass(40);
+    desk.seen.clear();
+    desk.open(approval(3), None);
+    desk.pass(1);
+    assert_eq!(desk.times("GET /w/1"), [0; 0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::exchange::{Answer, Exchange, Stage};
 use super::pool::State;
-use super::{Deadline, ExchangeId, Http, Repeat, Response, What};
+use super::{Deadline, ExchangeId, Http, Reach, Repeat, Response, What};
 use crate::bridge::Output;
 use crate::bridge::context::Context;
 use crate::failure::Failure;
@@ -85,6 +85,9 @@ impl Http {
 
     /// A connection is ready.
     pub(crate) fn handle_connected(&mut self, ctx: &mut Context, conn: ConnId) {
+        if self.reach == Reach::Away {
+            self.reach = Reach::Back;
+        }
         let reader = |id| reader_for(&self.exchanges, ctx, id);
         if let Some(id) = self.pool.connected(conn, ctx.now(), reader) {
             self.transmit(ctx, id, conn, false);
@@ -273,6 +276,9 @@ impl Http {
         let Some(entry) = self.pool.remove(conn) else {
             return;
         };
+        if let State::DialingFor { .. } | State::Dialing { .. } = entry.state {
+            self.reach = Reach::Away;
+        }
         match entry.state {
             State::Idle { .. } => {}
             State::Upgraded { exchange } => self.fail(ctx, exchange, Failure::Lost(close)),

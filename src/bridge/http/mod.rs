@@ -166,6 +166,18 @@ pub(crate) struct Http {
     events: VecDeque<Event>,
     /// The server's clock, Unix seconds, as of its last response.
     server_clock_s: Option<u64>,
+    reach: Reach,
+}
+
+/// Whether the origin can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// As far as is known.
+    Here,
+    /// A connection could not be made, and none was since.
+    Away,
+    /// There is a connection again, and nobody was told yet.
+    Back,
 }
 
 impl Http {
@@ -183,6 +195,7 @@ impl Http {
             is_warming: false,
             events: VecDeque::new(),
             server_clock_s: None,
+            reach: Reach::Here,
         }
     }
 
@@ -326,6 +339,15 @@ impl Http {
     /// The server's clock, Unix seconds, as of its last response.
     pub(crate) fn server_clock_s(&self) -> Option<u64> {
         self.server_clock_s
+    }
+
+    /// True once each time that the origin can be reached again.
+    pub(crate) fn take_back(&mut self) -> bool {
+        let is_back = self.reach == Reach::Back;
+        if is_back {
+            self.reach = Reach::Here;
+        }
+        is_back
     }
 
     /// Bytes of requests that wait for a connection.
