@@ -4,7 +4,7 @@ use super::call::{Call, CallId, Stage};
 use super::{Event, Mcp, Notice, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http, Position, Response};
-use crate::bridge::ids::Era;
+use crate::bridge::ids::{Era, Requester};
 use crate::failure::{Executed, Failure};
 use crate::log::{Level, printable};
 use crate::proto::jsonrpc::{self, Kind, Parsed};
@@ -28,7 +28,11 @@ impl Mcp {
         let Some(call) = self.calls.get(id) else {
             return false;
         };
-        !call.requester().takes_turns()
+        let is_overtaken = call.is_initialize()
+            && call.requester() == Requester::Nobody
+            && !self.session.is_opened_by(id);
+        !is_overtaken
+            && !call.requester().takes_turns()
             && call.attempts.may_retry(ctx.limits())
             && call.may_repeat(ctx.at_most_once())
             && !ctx.phase().is_farewell()

@@ -49,6 +49,7 @@ impl Mcp {
     fn leave_session(&mut self, ctx: &mut Context, http: &mut Http) -> Option<Hello> {
         ctx.stop(Timer::Stream);
         self.gate.drop_confirmation();
+        self.drop_unsent_opening(ctx, http);
         let left = self.session.leave();
         if let Some(exchange) = left.exchange {
             self.drop_exchange(ctx, http, exchange);
@@ -59,6 +60,28 @@ impl Mcp {
             self.give_back(ctx, http, &link);
         }
         left.hello
+    }
+
+    /// Our own `initialize` for a session that is left before it is there: where it has not left, it never
+    /// does. What has left may still be answered, and is not repeated.
+    fn drop_unsent_opening(&mut self, ctx: &mut Context, http: &mut Http) {
+        let Session::Opening {
+            call,
+            by: By::Gateway { .. },
+            ..
+        } = self.session
+        else {
+            return;
+        };
+        match self.calls.stage(call) {
+            Some(Stage::Exchange(exchange)) if http.is_waiting(*exchange) => {
+                let exchange = *exchange;
+                self.drop_exchange(ctx, http, exchange);
+            }
+            Some(Stage::Exchange(_) | Stage::Resume | Stage::Elsewhere) => return,
+            _ => {}
+        }
+        self.take_call(ctx, call);
     }
 
     /// What still waits for a connection waits for the next session: it would leave with the headers

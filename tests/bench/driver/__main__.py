@@ -56,7 +56,8 @@ def run(options, plan, folder):
     workspace = servers.Workspace(os.path.join(options.tools, "aerostack-workspace"), folder)
     mine = subjects.ours(options.program)
     others = [] if options.quick or options.no_peers else subjects.peers(os.path.dirname(folder))
-    everybody = [None, mine, *others]
+    relay = subjects.relay(options.tools)
+    everybody = [None, relay, mine, *others]
     results = {subject.name if subject else "direct": {} for subject in everybody}
     try:
         # Round by round and side by side: what disturbs one disturbs its neighbour, too.
@@ -69,11 +70,12 @@ def run(options, plan, folder):
                 bench, found = Bench(subject, plain, folder), results[name]
                 attempt(bench, found, "start", plan.starts if subject not in others else 3)
                 attempt(bench, found, "calls", plan.calls if subject not in others else plan.calls // 2)
-                attempt(bench, found, "flight", plan.flight)
+                if subject is not relay:  # It has one at a time.
+                    attempt(bench, found, "flight", plan.flight)
                 attempt(bench, found, "large", plan.large if subject not in others else 1)
                 if subject in (None, mine):
                     attempt(Bench(subject, workspace, folder), found, "approvals", plan.approvals)
-        for subject in everybody[1:]:
+        for subject in everybody[2:]:
             progress(f"idle: {subject.name}")
             attempt(Bench(subject, plain, folder), results[subject.name], "idle", plan.idle_s)
             progress(f"round trips: {subject.name}")

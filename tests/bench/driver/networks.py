@@ -1,6 +1,8 @@
 """python3 -m driver.networks: the gateway through networks as they are, and what a person's questions come to there."""
 import argparse
 import concurrent.futures
+import json
+import math
 import os
 import signal
 import sys
@@ -19,8 +21,6 @@ REQUEST_TIMEOUT_S = 20
 PATIENCE_S = 150
 FLIGHT = 8
 LOG = "stderr.log"
-# The approval's result came while the network was still broken, or it never broke.
-BEFORE = -1.0
 
 
 class Way:
@@ -42,7 +42,8 @@ class Way:
         pass
 
     def mends(self):
-        pass
+        """False if nothing was mended: it has worked again since it broke."""
+        return False
 
     def close(self):
         pass
@@ -61,6 +62,7 @@ class Proxy(Way):
     def mends(self):
         if self.scene.trouble == "cut":
             self.link.mend()
+        return self.scene.trouble == "cut"
 
     def close(self):
         self.link.stop()
@@ -88,6 +90,7 @@ class Wire(Way):
 
     def mends(self):
         self.tunnel.mend()
+        return self.scene.trouble == "dark"
 
     def close(self):
         self.tunnel.stop()
@@ -101,6 +104,7 @@ class Sleep(Way):
 
     def mends(self):
         os.kill(self.pid, signal.SIGCONT)
+        return True
 
 
 class Clock(Way):
@@ -126,6 +130,7 @@ class Clock(Way):
         with open(self.log) as lines:
             if len({line[:10] for line in lines}) < 2:
                 raise AssertionError("the program's clock did not jump")
+        return False
 
 
 def faketime():
@@ -147,7 +152,7 @@ class Scene:
             env["AEROSTACK_REQUEST_TIMEOUT"] = str(REQUEST_TIMEOUT_S)
             with Bridge(command, env, os.path.join(folder, LOG), self.seconds + 3 * PATIENCE_S) as bridge:
                 way.started(bridge.pid)
-                found = self.act(Work(bridge.ready()), workspace, way)
+                found = self.act(Timed(bridge.ready()), workspace, way)
             return found | {"code": bridge.code}
         finally:
             way.close()
@@ -158,22 +163,47 @@ class Scene:
         gated = work.gated()
         pending = workspace.ask("GET", "/approvals?status=pending&min=1&timeout_ms=10000")
         workspace.ask("GET", "/websockets?min=2&timeout_ms=10000")  # The approval's and the chat's.
+        works = time.monotonic()
         way.breaks()
         during(work, self.seconds / 2)
+        decided = time.monotonic()
         workspace.ask("POST", f"/approvals/{pending[-1]['approval_id']}/approve", {})
         during(work, self.seconds / 2)
-        way.mends()
-        began = time.monotonic()
-        call_s, approval_s = recovered(work, gated, began)
+        if way.mends():
+            works = time.monotonic()
+        recover(work, gated, works)
         steady(work)
-        while work.open and time.monotonic() - began < PATIENCE_S:
+        while work.open and time.monotonic() - works < self.seconds + PATIENCE_S:
             work.turn()
         executions = workspace.ask("GET", "/executions")
         adds = work.asked() - 1
         twice = sum(times > 1 for times in executions["approvals"].values())
         return {"asked": work.asked(), "seen": work.seen, "lost": len(work.open), "wrong": work.wrong,
                 "twice": twice + max(0, executions["tools"].get("demo__add", 0) - adds),
-                "call_s": call_s, "approval_s": approval_s, "approved": work.seen.get("gated: yes", 0) == 1}
+                "call_s": work.first_after(works), "approval_s": work.results.get(gated, PATIENCE_S) - max(works, decided),
+                "approved": work.seen.get("gated: yes", 0) == 1}
+
+
+class Timed(Work):
+    """The same, and when each was asked and had its result."""
+
+    def __init__(self, bridge):
+        super().__init__(bridge)
+        self.times, self.results = {}, {}
+
+    def _send(self, wanted, message):
+        self.times[self.next] = time.monotonic()
+        return super()._send(wanted, message)
+
+    def take(self, line):
+        message = json.loads(line)
+        if "result" in message:
+            self.results[message.get("id")] = time.monotonic()
+        super().take(line)
+
+    def first_after(self, works):
+        """Seconds from this moment until a call that was asked after it had its result."""
+        return min((at for id, at in self.results.items() if self.times.get(id, 0) >= works), default=math.inf) - works
 
 
 def steady(work):
@@ -195,24 +225,17 @@ def during(work, seconds):
         work.turn()
 
 
-def recovered(work, gated, began):
-    """Seconds until a call is answered with its result, and until the approval's result has come."""
-    before = work.seen.get("calls answered", 0)
-    first = work.next + 1
-    call_s = asked = 0
-    approval_s = 0 if gated in work.open else BEFORE
-    while not (call_s and approval_s) and (at := time.monotonic() - began) < PATIENCE_S:
-        if not call_s and asked <= at * 4:
+def recover(work, gated, works):
+    """Four calls a second until one of them and the approval have their results, and twelve at least."""
+    began, asked, before = time.monotonic(), 0, set(work.results)
+    while (at := time.monotonic() - began) < PATIENCE_S:
+        news = [id for id in work.results if id not in before and work.times[id] >= max(began, works)]
+        if asked >= 12 and news and gated not in work.open:
+            return
+        if asked <= at * 4 and asked < 4 * PATIENCE_S:
             work.add()
             asked += 1
         work.turn()
-        at = time.monotonic() - began
-        if not call_s and work.seen.get("calls answered", 0) > before:
-            if any(id not in work.open for id in range(first, work.next + 1)):
-                call_s = at
-        if not approval_s and gated not in work.open:
-            approval_s = at
-    return call_s, approval_s
 
 
 def scenes(quick):
@@ -264,7 +287,7 @@ def row(name, found):
     answered = sum(count for what, count in found["seen"].items() if what in ("calls answered", "gated: yes"))
     good = found["approved"] and not (found["lost"] or found["wrong"] or found["twice"] or found["code"])
     text = f"| {name} | {found['asked']} | {answered} | {errors} | {found['lost']} | {len(found['wrong'])} | {found['twice']} " \
-           f"| {found['call_s']:.2f} | {'before' if found['approval_s'] == BEFORE else format(found['approval_s'], '.2f')} |"
+           f"| {found['call_s']:.2f} | {found['approval_s']:.2f} |"
     return text + ("" if good else f" <- {found['seen']}, exit code {found['code']}, {found['wrong'][:3]}"), good
 
 

@@ -1,6 +1,8 @@
 """Who is measured, and how each is started."""
 import os
 
+from .table import RELAY
+
 
 class Subject:
     """A bridge: its command, its environment beside the common one, what it puts on the disk."""
@@ -26,6 +28,11 @@ class Subject:
 def ours(program):
     return Subject("aerostack-gateway", [program],
                    {"AEROSTACK_WORKSPACE_URL": "{url}", "AEROSTACK_TOKEN": "{token}"}, [program])
+
+
+def relay(tools):
+    """The least that a bridge can do: what is above it is ours."""
+    return Subject(RELAY, [f"{tools}/bench-relay"], ours("").env, [f"{tools}/bench-relay"])
 
 
 def peers(folder):

@@ -2,6 +2,7 @@
 import statistics
 
 MEGA = 1_000_000
+RELAY = "a relay that does nothing"
 
 
 def processor():
@@ -21,9 +22,9 @@ def middle(results, name):
     return statistics.median(values) if values else None
 
 
-def paired(results, mine, yours, combine):
+def paired(results, mine, yours, combine, other="direct"):
     """The median of what each round says of itself: a disturbed round disturbs both."""
-    pairs = zip(results["aerostack-gateway"].get(mine, []), results["direct"].get(yours, []))
+    pairs = zip(results["aerostack-gateway"].get(mine, []), results[other].get(yours, []))
     values = [combine(a, b) for a, b in pairs]
     return statistics.median(values) if values else None
 
@@ -56,8 +57,8 @@ def budgets(results):
     remote = next((value for name, value in results.items() if name.startswith("mcp-remote")), {})
     theirs, own = middle(remote, "initialize_s"), middle(found, "initialize_s")
 
-    def ratio(mine, yours):
-        return paired(results, mine, yours, lambda a, b: a / b)
+    def ratio(mine, yours, other="direct"):
+        return paired(results, mine, yours, lambda a, b: a / b, other)
 
     def above(mine, yours, factor):
         return scaled(paired(results, mine, yours, lambda a, b: a - b), factor)
@@ -66,8 +67,10 @@ def budgets(results):
         ("start, × the direct client's connect + initialize", ratio("initialize_s", "initialize_s"), "≤", 2.5, 1.3),
         ("start, × faster than mcp-remote", theirs / own if theirs and own else None, "≥", 50, None),
         ("sequential call p50, µs above direct", above("json_p50_s", "json_p50_s", 1e6), "≤", 60, 30),
+        ("sequential call p50, × the relay", ratio("json_p50_s", "json_p50_s", RELAY), "≤", 1.5, 1.15),
         ("64 in flight, × direct's calls per second", ratio("calls_per_s", "calls_per_s"), "≥", 0.35, 0.8),
         ("10 MB result, × direct", ratio("json_10mb_s", "json_10mb_s"), "≤", 2, None),
+        ("10 MB result, × the relay", ratio("json_10mb_s", "json_10mb_s", RELAY), "≤", 1.5, 1.15),
         ("10 MB as events, × direct", ratio("sse_10mb_s", "sse_10mb_s"), "≤", 2, None),
         *((f"round trips to {what}", middle(found, f"trips_{key}"), "≤", limit, None)
           for key, what, limit in (("initialize", "initialize", 1.1), ("list", "tools/list", 2.1), ("call", "a call's answer", 1.1))),

@@ -1,7 +1,8 @@
 """Two network namespaces and a wire between them that is late, loses packets, goes dark, and changes the address.
 
 The driver's own namespace has the server; `python3 -m driver.tunnel SOCKET ADDRESS COMMAND…` makes the other end in a
-namespace of its own, sends it here, and becomes the command. Made with TUN devices: the relay holds both and is the wire.
+namespace of its own, sends it here, and becomes the command; without arguments it fails where this is not allowed. Made
+with TUN devices: the relay holds both and is the wire.
 """
 import fcntl
 import os
@@ -109,6 +110,9 @@ class Tunnel(Relay):
 
 
 def main():
+    if len(sys.argv) == 1:
+        with control_socket() as control:
+            return os.close(device(control, "wire", "10.77.0.1"))
     with socket.socket(fileno=int(sys.argv[1])) as parent, control_socket() as control:
         tun = device(control, "wire", sys.argv[2])
         bring_up(control, "lo")

@@ -220,6 +220,32 @@ fn a_session_that_can_not_be_opened_again_is_told_to_who_waits() {
 }
 
 #[test]
+fn our_own_initialize_is_void_once_the_host_begins_another_session() {
+    let begins = INITIALIZE.replace("\"id\":1", "\"id\":3");
+    let lost = status(404, "Connection: close\r\n", "");
+    // It waits for a connection: it never leaves.
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    client.dials = Dials::Hang;
+    assert_eq!(client.answer("tools/call", &lost), "");
+    client.dials = Dials::Succeed;
+    assert_eq!(client.request(&begins), "");
+    assert_eq!(client.wait(5), "> initialize", "on the spare connection");
+    assert_eq!(client.wire_id("initialize"), "3");
+    let answered = client.answer("initialize", &opened("s2"));
+    assert_eq!(answered, "> tools/call @s2; connected; answered 3");
+    // It has left, and its connection is lost: it is not repeated.
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    assert_eq!(client.answer("tools/call", &lost), "> initialize");
+    assert_eq!(client.request(&begins), "> initialize");
+    assert_eq!(client.lose("initialize"), "failed own Lost, may have run");
+    assert_eq!(client.wait(1_000), "");
+    let answered = client.answer("initialize", &opened("s2"));
+    assert_eq!(answered, "> tools/call @s2; connected; answered 3");
+}
+
+#[test]
 fn a_list_that_left_too_early_is_repeated_once() {
     for (refusal, again) in [
         (status(400, "", ""), true),
