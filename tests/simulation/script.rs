@@ -251,6 +251,18 @@ impl Script {
 
     /// Only so many of the bytes come, then the connection ends in this way.
     pub(crate) fn cut(mut self, at: usize, end: End) -> Self {
+        // A clean end counts as the blank line that is missing; only what the session is matters so late.
+        let is_clean = matches!(end, End::Closed(CloseCause::Eof))
+            && self.bytes.windows(7).all(|word| word != b"chunked");
+        for (offset, mark) in &mut self.marks {
+            // A mark beyond the bytes comes with the end as it is.
+            let missing = self.bytes.get(at..*offset);
+            let is_whole =
+                missing.is_some_and(|rest| rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')));
+            if is_clean && is_whole && matches!(mark, Mark::InitializeResult { .. }) {
+                *offset = at;
+            }
+        }
         self.bytes.truncate(at);
         self.marks.retain(|(offset, _)| *offset <= at);
         self.pauses.retain(|(offset, _)| *offset <= at);

@@ -233,9 +233,11 @@ impl Http {
                 body: bytes,
                 token,
             }),
-            Answer::Events { mut stream, .. } => What::Ended {
+            Answer::Events {
+                head, mut stream, ..
+            } => What::Ended {
                 position: position.unwrap_or_default(),
-                rest: stream.finish().map(|event| event.data),
+                rest: stream.finish().map(|event| (head, event.data)),
             },
         };
         self.events.push_back(super::Event { id, owner, what });

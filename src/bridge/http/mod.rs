@@ -85,8 +85,8 @@ pub(crate) enum What {
     Ended {
         /// How far it came.
         position: Position,
-        /// Data that lacked only the blank line at the end.
-        rest: Option<Vec<u8>>,
+        /// Data that lacked only the blank line at the end, and the response's head.
+        rest: Option<(Box<ResponseHead>, Vec<u8>)>,
     },
     /// The end: there is no (whole) response.
     Failed {

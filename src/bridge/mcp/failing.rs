@@ -15,12 +15,13 @@ impl Mcp {
     // Repeats.
 
     /// The request of this exchange reached the workspace, or may have: what follows is not its first
-    /// attempt.
+    /// attempt, nor too early once the session is ready.
     pub(super) fn may_have_run(&mut self, id: ExchangeId) {
-        if let Some(Purpose::Request(asked)) = self.exchanges.get(&id)
+        if let Some(Purpose::Request(asked)) = self.exchanges.get_mut(&id)
             && let Some(call) = self.calls.get_mut(asked.call)
         {
             call.attempts.ran = Executed::Unknown;
+            asked.is_early &= self.session.is_confirming();
         }
     }
 

@@ -20,6 +20,15 @@ pub(super) struct Came {
     pub(super) refusal: Option<Failure>,
 }
 
+impl Came {
+    fn with(head: &ResponseHead) -> Self {
+        Self {
+            session_id: head.session_id.clone(),
+            refusal: None,
+        }
+    }
+}
+
 /// What a message of the workspace is.
 enum Route {
     /// For the host, as it is.
@@ -80,11 +89,7 @@ impl Mcp {
         id: ExchangeId,
         data: Vec<u8>,
     ) {
-        let session_id = http.head(id).and_then(|head| head.session_id.clone());
-        let came = Came {
-            session_id,
-            ..Came::default()
-        };
+        let came = http.head(id).map(Came::with).unwrap_or_default();
         if let Err(Undelivered { why, .. }) = self.deliver(ctx, http, id, data, came) {
             ctx.log(Level::Warn, || {
                 format!("an event that is no JSON-RPC message was dropped ({why:?})")
@@ -158,12 +163,7 @@ impl Mcp {
         Response { head, body, .. }: Response,
     ) {
         let is_empty = body.is_empty();
-        let session_id = head.session_id.clone();
-        let came = Came {
-            session_id,
-            ..Came::default()
-        };
-        let delivered = self.deliver(ctx, http, id, body, came);
+        let delivered = self.deliver(ctx, http, id, body, Came::with(&head));
         let Some(Purpose::Request(asked)) = self.finish(id) else {
             return;
         };
@@ -224,12 +224,13 @@ impl Mcp {
         http: &mut Http,
         id: ExchangeId,
         position: Position,
-        rest: Option<Vec<u8>>,
+        rest: Option<(Box<ResponseHead>, Vec<u8>)>,
     ) {
         ctx.stop(Timer::Cancel(id));
         // Servers that close right behind the data of an answer, without the blank line, do exist.
-        if let (Some(rest), Some(Purpose::Request(_))) = (rest, self.exchanges.get(&id)) {
-            let _ = self.deliver(ctx, http, id, rest, Came::default());
+        if let (Some((head, rest)), Some(Purpose::Request(_))) = (rest, self.exchanges.get(&id)) {
+            let came = Came::with(&head);
+            let _ = self.deliver(ctx, http, id, rest, came);
         }
         match self.finish(id) {
             Some(Purpose::Request(asked)) if self.awaits(asked.call, id) => {

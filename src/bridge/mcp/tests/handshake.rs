@@ -220,6 +220,19 @@ fn a_session_that_can_not_be_opened_again_is_told_to_who_waits() {
 }
 
 #[test]
+fn an_answer_without_its_blank_line_names_its_session_too() {
+    let mut client = Client::with(&[]);
+    client.request(INITIALIZE);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nMcp-Session-Id: s1\r\n\r\n";
+    client.begin("initialize", head);
+    let result = opened("s1");
+    let (_, body) = result.split_once("\r\n\r\n").expect("a body");
+    client.begin("initialize", &format!("data: {body}"));
+    assert_eq!(client.lose("initialize"), "connected; answered 1");
+    assert_eq!(client.initialized(), "> notifications/initialized @s1");
+}
+
+#[test]
 fn our_own_initialize_is_void_once_the_host_begins_another_session() {
     let begins = INITIALIZE.replace("\"id\":1", "\"id\":3");
     let lost = status(404, "Connection: close\r\n", "");
@@ -279,6 +292,18 @@ fn a_list_that_left_too_early_is_repeated_once() {
         let told = client.answer("tools/list", &status(403, "", ""));
         assert_eq!(told, format!("failed 2 Status, {ran}"));
     }
+}
+
+#[test]
+fn a_list_that_is_sent_again_in_the_open_session_was_not_early() {
+    let mut client = Client::confirming(&[]);
+    client.ask(2, "tools/list");
+    client.answer("tools/list", &result());
+    assert_eq!(client.ask(3, "tools/list"), "> tools/list @s1");
+    client.answer(INITIALIZED, ACCEPTED);
+    assert_eq!(client.lose("tools/list"), "> tools/list @s1");
+    let told = client.answer("tools/list", &status(200, "", &error(-32602)));
+    assert_eq!(told, "answered 3 error -32602");
 }
 
 #[test]
