@@ -94,6 +94,8 @@ fn calm(world: &mut World) {
     if !open.is_empty() {
         world.fail(&format!("never answered although all is well: {open:?}"));
     }
+    // A session that is lost again before is not opened again.
+    world.run_ms(Limits::default().reopen_pause.as_millis() as u64);
     // Subscriptions may fill the limit of requests by themselves.
     if world.stdin_is_paused() {
         return;

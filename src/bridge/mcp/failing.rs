@@ -124,6 +124,10 @@ impl Mcp {
         let Some(call) = self.calls.get(id) else {
             return;
         };
+        if self.session.is_closed() && self.session.link().is_none() {
+            // The session that the stream began in has been left, and there is no other yet.
+            return self.conclude(ctx, http, id, Failure::NoAnswer { status: 200 });
+        }
         let last = call.position.last_event_id.clone();
         let exchange = self.get(ctx, http, last.as_deref(), |session| {
             Purpose::Request(super::Asked {

@@ -148,6 +148,18 @@ fn the_rest_of_a_stream_is_never_asked_for_by_the_request_itself() {
 }
 
 #[test]
+fn a_stream_is_not_resumed_while_another_session_is_opened() {
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    client.begin("tools/call", EVENTS);
+    client.begin("tools/call", &event("id: a\nretry: 600\n", NOTE));
+    client.lose("tools/call");
+    let told = client.request(&INITIALIZE.replace("\"id\":1", "\"id\":3"));
+    assert_eq!(told, "> DELETE @s1; > initialize");
+    assert_eq!(client.wait(600), "failed 2 NoAnswer, may have run");
+}
+
+#[test]
 fn what_is_no_answer_is_never_taken_for_one() {
     let batch = format!("[{NOTE},{RESULT}]");
     let wrong = RESULT.replace("$ID", "99");
