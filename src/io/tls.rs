@@ -28,10 +28,12 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Reads SSL_CERT_FILE, SSL_CERT_DIR (directories joined by colons) and NODE_EXTRA_CA_CERTS.
+    /// Reads NODE_EXTRA_CA_CERTS, SSL_CERT_FILE and SSL_CERT_DIR (directories joined by colons). The
+    /// first has a person's own authorities alone; the second is often a whole system's, which take
+    /// a millisecond to read.
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
         let mut extra_roots = Vec::new();
-        for variable in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_DIR"] {
+        for variable in ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
             let Some(value) = get(variable).filter(|value| !value.is_empty()) else {
                 continue;
             };
@@ -181,7 +183,7 @@ mod tests {
         let settings = TlsSettings::from_env(|name| match name {
             "SSL_CERT_FILE" => Some("/a.pem".into()),
             "SSL_CERT_DIR" => Some("/b::/c".into()),
-            "NODE_EXTRA_CA_CERTS" => Some("".into()),
+            "NODE_EXTRA_CA_CERTS" => Some("/n.pem".into()),
             other => panic!("{other} is not ours"),
         });
         let paths: Vec<_> = settings
@@ -189,7 +191,9 @@ mod tests {
             .iter()
             .map(|extra| extra.path.to_str().unwrap())
             .collect();
-        assert_eq!(paths, ["/a.pem", "/b", "/c"]);
+        assert_eq!(paths, ["/n.pem", "/a.pem", "/b", "/c"]);
+        let empty = TlsSettings::from_env(|_| Some("".into()));
+        assert!(empty.extra_roots.is_empty());
     }
 
     #[test]
