@@ -59,4 +59,6 @@ mod log;
 mod proto;
 mod refusal;
 mod setup;
+#[cfg(test)]
+mod storm;
 mod table;

@@ -1,5 +1,7 @@
 //! The diagnosis on a virtual clock: it ends in time whatever hangs.
 
+mod storms;
+
 use super::{Check, Style};
 use crate::bridge::{Engine, Input, Now, Output};
 use crate::config::{Config, Limits, Source};

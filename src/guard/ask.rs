@@ -134,6 +134,8 @@ impl Ask {
             return;
         }
         if let Some((_, words)) = message.error.and_then(jsonrpc::error_parts) {
+            // An error of the workspace comes with its own words; a model reads them, and the local record keeps them.
+            let words = self.bridge.secrets().hide(&words);
             return self.end(Answer::No(printable(&words, NOTE_MAX_BYTES)));
         }
         match message.id {
@@ -252,3 +254,6 @@ fn decision(result: &str) -> Answer {
         None => Answer::No("the workspace gave no decision".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;
