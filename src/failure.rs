@@ -72,7 +72,8 @@ pub enum Failure {
     Ending,
     /// The same, before the request had left.
     Unsent,
-    /// The session was lost and a new one could not be opened; the words are of that failure.
+    /// There is no session: it was lost, or there never was one, and none could be opened; the words are of
+    /// that failure.
     SessionLost(String),
     /// More streams are open than the limit allows.
     TooManyStreams(usize),

@@ -62,7 +62,7 @@ impl Failure {
             Failure::Ending => "the gateway was told to end before the answer came".to_owned(),
             Failure::Unsent => "the gateway was told to end before this left it".to_owned(),
             Failure::SessionLost(words) => {
-                format!("the session was lost and could not be opened again: {words}")
+                format!("there is no session with the workspace: {words}")
             }
             Failure::TooManyStreams(limit) => {
                 format!("{limit} streams are open already, the limit of this gateway")
