@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    Gateway, INITIALIZE, INITIALIZED, Line, RawServer, Request, Setup, Workspace, call, chunk,
-    json_reply, modern, reply, request,
+    Gateway, INITIALIZE, INITIALIZED, Line, Nobody, RawServer, Request, Setup, Workspace, call,
+    chunk, json_reply, modern, reply, request,
 };
 use serde_json::{Value, json};
 use std::io::Write;
@@ -428,11 +428,8 @@ fn with_session(reply: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn nobody_listens() {
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.local_addr().expect("it is bound")
-    };
-    let mut gateway = Setup::url(&format!("http://{address}/mcp")).spawn();
+    let nobody = Nobody::new();
+    let mut gateway = Setup::url(&format!("http://{}/mcp", nobody.address())).spawn();
     gateway.send(INITIALIZE);
     let error = gateway.answer("\"init\"");
     check_error(

@@ -5,7 +5,7 @@ mod common;
 use aerostack_workspace::approvals::Status;
 use aerostack_workspace::settings::Outage;
 use common::{
-    DEADLINE, Dir, INITIALIZE, INITIALIZED, RawServer, Setup, TOKEN, Workspace, json_reply,
+    DEADLINE, Dir, INITIALIZE, INITIALIZED, Nobody, RawServer, Setup, TOKEN, Workspace, json_reply,
     program, request,
 };
 use ring::digest::{SHA256, digest};
@@ -306,12 +306,8 @@ fn a_workspace_that_can_not_answer_is_a_no() {
 /// `--guard-offline ask`: only where nothing reached the workspace, and only in modes in which Claude Code asks.
 #[test]
 fn offline_can_be_left_to_the_host() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("bound")
-        .port();
-    let closed = Place::new(&format!("http://127.0.0.1:{port}/ws/x"), "");
+    let nobody = Nobody::new();
+    let closed = Place::new(&format!("http://{}/ws/x", nobody.address()), "");
     let offline = ["--guard-offline", "ask", "--deadline", "20"];
     let said = closed.start(&offline, &[], &event(RISKY, "default")).said();
     assert_eq!(said.code, Some(0), "{said:?}");

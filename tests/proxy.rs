@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Dir, Gateway, INITIALIZE, Setup, Workspace, call};
+use common::{Dir, Gateway, INITIALIZE, Nobody, Setup, Workspace, call};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -89,7 +89,7 @@ impl Drop for Squid {
     }
 }
 
-/// A port on which nobody listens.
+/// A port for a squid, which takes none of its own choice.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()
@@ -228,7 +228,8 @@ fn credentials() {
 #[test]
 fn a_proxy_that_is_not_there_is_not_the_workspaces_fault() {
     let workspace = Workspace::named(NAME);
-    let proxy = format!("http://{PASSWORD}@127.0.0.1:{}", free_port());
+    let nobody = Nobody::new();
+    let proxy = format!("http://{PASSWORD}@{}", nobody.address());
     fails(
         &workspace,
         &proxy,

@@ -2,7 +2,7 @@
 
 use crate::Case;
 use crate::common::tls::{Authority, Identity, TlsServer, TlsStream};
-use crate::common::{Dir, RawServer, Request, Setup, TOKEN, json_reply, reply};
+use crate::common::{Dir, Nobody, RawServer, Request, Setup, TOKEN, json_reply, reply};
 use crate::report::Report;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
@@ -77,12 +77,6 @@ fn unreachable(url: &str, says: &str) {
         .compare(|| setup(url));
 }
 
-/// A port on which nobody listens.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
 fn silent() -> RawServer {
     RawServer::start(|mut stream, _| {
         std::io::copy(&mut stream, &mut std::io::sink()).ok();
@@ -104,7 +98,7 @@ fn says(bytes: &'static [u8]) -> RawServer {
 pub(crate) const NETWORK: &[Case] = &[
     Case {
         says: "Workspace unreachable: {origin} refused the connection. Check that it is running and that the port is right",
-        run: |says| unreachable(&format!("http://127.0.0.1:{}/ws/x", free_port()), says),
+        run: |says| unreachable(&format!("http://{}/ws/x", Nobody::new().address()), says),
     },
     Case {
         says: "Workspace unreachable: the name of {origin} was not found ({resolver}). Check the spelling of AEROSTACK_WORKSPACE_URL and this machine's DNS",
@@ -299,7 +293,7 @@ pub(crate) const PROXY: &[Case] = &[
     },
     Case {
         says: "Workspace unreachable: the proxy refused the connection. Check HTTPS_PROXY (or ALL_PROXY), and NO_PROXY if no proxy is needed",
-        run: |says| behind(&format!("http://127.0.0.1:{}", free_port()), says),
+        run: |says| behind(&format!("http://{}", Nobody::new().address()), says),
     },
     Case {
         says: "Workspace unreachable: what should be the proxy does not answer like an HTTP proxy. Check HTTPS_PROXY (or ALL_PROXY), and NO_PROXY if no proxy is needed",

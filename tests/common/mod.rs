@@ -14,7 +14,7 @@ pub(crate) mod tls;
 mod workspace;
 
 pub(crate) use gateway::{Ended, Gateway, Line, Setup, check_line, program};
-pub(crate) use raw::{RawServer, Request, chunk, json_reply, reply};
+pub(crate) use raw::{Nobody, RawServer, Request, chunk, json_reply, reply};
 pub(crate) use terminal::Terminal;
 pub(crate) use workspace::{Workspace, header};
 

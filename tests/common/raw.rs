@@ -6,6 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+/// A port on which nobody listens while this lives. It is our own end of a connection: no other program is
+/// given it meanwhile.
+pub(crate) struct Nobody {
+    near: TcpStream,
+    _far: TcpListener,
+}
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let far = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = far.local_addr().expect("it is bound");
+        let near = TcpStream::connect(address).expect("it listens");
+        Self { near, _far: far }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.near.local_addr().expect("it is connected")
+    }
+}
+
 /// Serves each connection in a thread of its own, until the test's process ends.
 pub(crate) struct RawServer {
     pub(crate) address: SocketAddr,

@@ -69,11 +69,10 @@ fn what_came_before_a_failed_write_is_handed_on() {
 
 #[test]
 fn refused_and_unknown_hosts() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    // Our own end of a connection: nobody listens there, and no other program is given it meanwhile.
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = std::net::TcpStream::connect(far.local_addr().unwrap()).unwrap();
+    let port = near.local_addr().unwrap().port();
     let check = |url: &str, phase| {
         let told = exchange(ShellSettings::default(), url, b"");
         assert!(told.established.is_none() && !told.close.sent);
