@@ -13,7 +13,7 @@
 //! - Terminals are watched. /dev/null is ready at once or, like the alias /dev/tty, refused with
 //!   EINVAL; what is refused is `Mode::Always`, as with epoll's EPERM.
 //! - Regular files are watched, not refused: the filter reports bytes and then the end, but of an
-//!   empty file nothing.
+//!   empty file nothing; so they are read from the start, as `Mode::Always`.
 
 use rustix::fs::FileType;
 use rustix::io::{Errno, retry_on_intr};

@@ -47,7 +47,9 @@ impl Stdin {
         if !registered {
             mode = Mode::Always;
         }
-        let (ready, read_closed, paused, closed) = (!registered, false, false, false);
+        // Nothing may ever be said of an empty file.
+        let ready = mode == Mode::Always;
+        let (read_closed, paused, closed) = (false, false, false);
         Self {
             fd,
             token,
