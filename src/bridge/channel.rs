@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The poll comes every 30 s, and at once when a socket is lost. A pause ends early where anything else
-//! of the workspace is reached again. Owns the sockets' state, their
-//! back-off, and who may have one. It never reads what is pushed.
+//! of the workspace is reached again. Owns the sockets' state, their back-off, and who may have one. It
+//! never reads what is pushed.
 
 mod socket;
 
@@ -193,11 +193,16 @@ impl Channels {
         self.turns.push(job, false);
     }
 
-    /// Does the work whose turn it is, or says so.
-    pub(crate) fn take_turns(&mut self, ctx: &mut Context, http: &mut Http) {
+    /// What follows from any input: pauses that are over, and the work whose turn it is.
+    pub(crate) fn settle(&mut self, ctx: &mut Context, http: &mut Http) {
         if http.take_back() {
             self.hurry(ctx);
         }
+        self.take_turns(ctx, http);
+    }
+
+    /// Does the work whose turn it is, or says so.
+    fn take_turns(&mut self, ctx: &mut Context, http: &mut Http) {
         while let Some(job) = self.turns.pop(ctx.now()) {
             let by_url = match job {
                 Job::Poll(Subject::Approval(key)) => self.read(ctx, http, key),
@@ -214,7 +219,8 @@ impl Channels {
         }
     }
 
-    /// The workspace can be reached again: a socket that has failed more than once need not sit out its pause.
+    /// The workspace can be reached again: a socket that has failed more than once need not sit out its
+    /// pause.
     fn hurry(&mut self, ctx: &mut Context) {
         for (subject, channel) in self.channels.iter_mut() {
             if matches!(channel.push, Push::Pausing) && channel.failures > 1 {

@@ -289,9 +289,9 @@ impl Extension {
         self.builtins.beat(ctx, counts);
     }
 
-    /// Does the work whose turn it is.
+    /// What follows from any input.
     pub(crate) fn settle(&mut self, ctx: &mut Context, http: &mut Http) {
-        self.channels.take_turns(ctx, http);
+        self.channels.settle(ctx, http);
     }
 
     /// The machine slept: sockets are dead.

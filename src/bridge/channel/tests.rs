@@ -119,7 +119,7 @@ impl Desk {
     /// Carries everything until nothing moves.
     fn settle(&mut self) {
         loop {
-            self.channels.take_turns(&mut self.ctx, &mut self.http);
+            self.channels.settle(&mut self.ctx, &mut self.http);
             self.http.settle(&mut self.ctx);
             if let Some(output) = self.ctx.pop_output() {
                 self.output(output);

@@ -1,7 +1,7 @@
 //! Requests in the works: who asked, what was asked, how far it has come.
 
 use crate::bridge::context::Context;
-use crate::bridge::http::{ExchangeId, Position};
+use crate::bridge::http::{ExchangeId, Http, Position};
 use crate::bridge::ids::{Requester, Ticket};
 use crate::bridge::request::{Request, is_safe};
 use crate::config::Limits;
@@ -177,6 +177,19 @@ pub(super) enum Stage {
     Token,
     /// Its exchange ended without an answer, which may come on the session's event stream.
     Elsewhere,
+}
+
+impl Stage {
+    /// True while the workspace may have the request and its answer may come.
+    pub(super) fn has_left(&self, http: &Http) -> bool {
+        match self {
+            Stage::Exchange(exchange) => !http.is_waiting(*exchange),
+            Stage::Resume | Stage::Elsewhere => true,
+            Stage::Parked | Stage::Pause | Stage::RateLimit | Stage::Headers | Stage::Token => {
+                false
+            }
+        }
+    }
 }
 
 impl Call {

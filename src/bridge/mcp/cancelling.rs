@@ -6,7 +6,7 @@ use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http};
 use crate::bridge::ids::{Era, Ticket};
 use crate::bridge::request::Cancel;
-use crate::failure::{Executed, Failure};
+use crate::failure::Failure;
 use crate::log::Level;
 use std::rc::Rc;
 
@@ -175,25 +175,16 @@ impl Mcp {
             return;
         };
         self.learning.remove(&id);
-        let ran = match stage {
-            Stage::Exchange(exchange) if !http.is_waiting(exchange) => Executed::Unknown,
-            Stage::Resume | Stage::Elsewhere => Executed::Unknown,
-            Stage::Exchange(_)
-            | Stage::Parked
-            | Stage::Pause
-            | Stage::RateLimit
-            | Stage::Headers
-            | Stage::Token => Executed::No,
-        };
+        let has_left = stage.has_left(http);
         if let Stage::Exchange(exchange) = stage {
             self.drop_exchange(ctx, http, exchange);
         }
         if let Some(reply) = call.fallback.take() {
             return self.events.push_back(Event::Answered(call, reply, None));
         }
-        let failure = match ran {
-            Executed::Unknown => Failure::Ending,
-            Executed::No => Failure::Unsent,
+        let failure = match has_left {
+            true => Failure::Ending,
+            false => Failure::Unsent,
         };
         self.events.push_back(Event::Failed(call, failure));
     }

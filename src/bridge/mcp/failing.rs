@@ -1,6 +1,7 @@
 //! Failures: what is repeated, what is paused, what its requester is told.
 
 use super::call::{Call, CallId, Stage};
+use super::session::Session;
 use super::{Event, Mcp, Notice, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http, Position, Response};
@@ -124,7 +125,7 @@ impl Mcp {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        if self.session.is_closed() && self.session.link().is_none() {
+        if matches!(self.session, Session::Opening { .. }) {
             // The session that the stream began in has been left, and there is no other yet.
             return self.conclude(ctx, http, id, Failure::NoAnswer { status: 200 });
         }

@@ -73,15 +73,13 @@ impl Mcp {
         else {
             return;
         };
-        match self.calls.stage(call) {
-            Some(Stage::Exchange(exchange)) if http.is_waiting(*exchange) => {
-                let exchange = *exchange;
-                self.drop_exchange(ctx, http, exchange);
-            }
-            Some(Stage::Exchange(_) | Stage::Resume | Stage::Elsewhere) => return,
-            _ => {}
+        let stage = self.calls.stage(call);
+        if stage.is_some_and(|stage| stage.has_left(http)) {
+            return;
         }
-        self.take_call(ctx, call);
+        if let Some((_, Stage::Exchange(exchange))) = self.take_call(ctx, call) {
+            self.drop_exchange(ctx, http, exchange);
+        }
     }
 
     /// What still waits for a connection waits for the next session: it would leave with the headers

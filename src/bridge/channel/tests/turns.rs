@@ -64,7 +64,7 @@ fn turns_stay_under_thirty_a_minute_and_the_urgent_go_first() {
         .filter(|(_, seen)| seen.starts_with("poll"))
         .map(|(at, _)| *at)
         .collect();
-    assert!(polls.len() >= 400, "{}", polls.len());
+    assert_eq!(polls.len(), 400, "one each three seconds");
     for (at, from) in polls.iter().enumerate() {
         let minute = polls[at..].iter().take_while(|time| **time < from + 60_000);
         assert!(minute.count() < 30, "from {from}");

@@ -130,13 +130,19 @@ fn a_requests_stream_is_resumed_in_the_legacy_era_alone() {
     }
 }
 
-#[test]
-fn the_rest_of_a_stream_is_never_asked_for_by_the_request_itself() {
+/// The stream of request 2 broke behind event a, and is resumed in 600 ms.
+fn broken() -> Client {
     let mut client = Client::ready();
     client.ask(2, "tools/call");
     client.begin("tools/call", EVENTS);
     client.begin("tools/call", &event("id: a\nretry: 600\n", NOTE));
     client.lose("tools/call");
+    client
+}
+
+#[test]
+fn the_rest_of_a_stream_is_never_asked_for_by_the_request_itself() {
+    let mut client = broken();
     // It waits for a connection while the host begins another session.
     client.dials = Dials::Hang;
     assert_eq!(client.wait(600), "");
@@ -149,11 +155,7 @@ fn the_rest_of_a_stream_is_never_asked_for_by_the_request_itself() {
 
 #[test]
 fn a_stream_is_not_resumed_while_another_session_is_opened() {
-    let mut client = Client::ready();
-    client.ask(2, "tools/call");
-    client.begin("tools/call", EVENTS);
-    client.begin("tools/call", &event("id: a\nretry: 600\n", NOTE));
-    client.lose("tools/call");
+    let mut client = broken();
     let told = client.request(&INITIALIZE.replace("\"id\":1", "\"id\":3"));
     assert_eq!(told, "> DELETE @s1; > initialize");
     assert_eq!(client.wait(600), "failed 2 NoAnswer, may have run");
