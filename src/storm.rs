@@ -1,10 +1,11 @@
 //! A network and a workspace that do as they like, for the engines that play the host: the diagnosis and
 //! the guard. One seed, one run, on a virtual clock.
 
-use crate::bridge::{Engine, Input, Now, Output};
-use crate::config::{Config, Limits, Source};
-use crate::proto::jsonrpc;
+use crate::bridge::{Engine, Input, Now, Output, testing};
+use crate::config::Config;
+use crate::proto::testing::SplitMix;
 use crate::proto::transport::{Close, CloseCause, ConnId, Established, Phase, TlsFailure};
+use crate::proto::{jsonrpc, ws};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -14,41 +15,16 @@ pub(crate) const TOKEN: &str = "mwt_S3CRET-of-the-storm";
 /// Nothing runs for longer.
 const END: Duration = Duration::from_secs(3_600);
 
-struct Settings;
-
-impl Source for Settings {
-    fn variable(&self, name: &str) -> Option<String> {
-        match name {
-            "AEROSTACK_WORKSPACE_URL" => Some("https://w.example/ws/x".to_owned()),
-            "AEROSTACK_TOKEN" => Some(TOKEN.to_owned()),
-            _ => None,
-        }
-    }
-
-    fn file(&self, _: &str) -> Result<String, String> {
-        Err("there are no files".to_owned())
-    }
-}
-
 pub(crate) fn config() -> Config {
-    Config::read(&Settings, Limits::default()).expect("valid")
+    testing::config(&[
+        ("AEROSTACK_WORKSPACE_URL", "https://w.example/ws/x"),
+        ("AEROSTACK_TOKEN", TOKEN),
+    ])
 }
 
-/// SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-
-    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
+/// True if a request carries this method.
+pub(crate) fn asks(request: &str, method: &str) -> bool {
+    request.contains(&format!("\"method\":\"{method}\""))
 }
 
 /// What comes for one request: bytes, each so many milliseconds after those before, and then perhaps the
@@ -82,8 +58,21 @@ impl Reply {
         Self::response(202, "text/plain", "")
     }
 
+    /// The head of a WebSocket, where one is asked for.
+    pub(crate) fn upgrade(request: &str) -> Option<Self> {
+        let (_, key) = request.split_once("Sec-WebSocket-Key: ")?;
+        let accept = ws::accept_for(key.split('\r').next()?);
+        let head = format!(
+            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        Some(Self {
+            pieces: vec![(1, head.into_bytes())],
+            closes: false,
+        })
+    }
+
     /// The answers that no server should give.
-    pub(crate) fn wrong(random: &mut Random, request: &str) -> Self {
+    pub(crate) fn wrong(random: &mut SplitMix, request: &str) -> Self {
         let says = format!("the token {TOKEN} is not welcome");
         match random.below(4) {
             0 => Self::response(
@@ -122,9 +111,9 @@ enum Event {
 
 /// See the module.
 pub(crate) struct Storm {
-    pub(crate) random: Random,
+    pub(crate) random: SplitMix,
     /// Of a hundred connections and requests, so many meet with harm.
-    pub(crate) harm: u64,
+    pub(crate) harm: usize,
     pub(crate) connected: bool,
     began: Instant,
     now: Duration,
@@ -141,9 +130,9 @@ pub(crate) struct Outcome {
 }
 
 impl Storm {
-    pub(crate) fn new(seed: u64, harm: u64) -> Self {
+    pub(crate) fn new(seed: u64, harm: usize) -> Self {
         Self {
-            random: Random(seed),
+            random: SplitMix(seed),
             harm,
             connected: false,
             began: Instant::now(),
@@ -171,7 +160,7 @@ impl Storm {
     pub(crate) fn run(
         &mut self,
         engine: &mut impl Engine,
-        mut serve: impl FnMut(&mut Random, &str) -> Reply,
+        mut serve: impl FnMut(&mut SplitMix, &str) -> Reply,
     ) -> Outcome {
         let mut stdout = String::new();
         loop {
@@ -203,7 +192,7 @@ impl Storm {
     }
 
     fn dial(&mut self, conn: ConnId) {
-        let after_ms = self.random.below(40);
+        let after_ms = self.random.below(40) as u64;
         if self.random.below(100) >= self.harm {
             return self.plan(after_ms, conn, Event::Connected);
         }
@@ -227,7 +216,7 @@ impl Storm {
             phase: *phase,
             sent,
         };
-        let after_ms = self.random.below(2_000);
+        let after_ms = self.random.below(2_000) as u64;
         self.plan(after_ms, conn, Event::Closed(close));
     }
 
@@ -238,8 +227,8 @@ impl Storm {
                 1 => reply.pieces.clear(),
                 _ => {
                     if let Some((_, bytes)) = reply.pieces.last_mut() {
-                        let at = self.random.below(bytes.len() as u64 + 1);
-                        bytes.truncate(at as usize);
+                        let at = self.random.below(bytes.len() + 1);
+                        bytes.truncate(at);
                     }
                 }
             }
@@ -247,8 +236,8 @@ impl Storm {
         }
         let mut at_ms = 0;
         for (after_ms, bytes) in reply.pieces {
-            at_ms += after_ms + self.random.below(20);
-            let cut = self.random.below(bytes.len() as u64 + 1) as usize;
+            at_ms += after_ms + self.random.below(20) as u64;
+            let cut = self.random.below(bytes.len() + 1);
             for part in [&bytes[..cut], &bytes[cut..]] {
                 self.plan(at_ms, conn, Event::Received(part.to_vec()));
             }

@@ -39,7 +39,7 @@ impl Source for Settings<'_> {
 }
 
 /// A configuration with these settings beside URL and token.
-pub(super) fn config(settings: &[(&str, &str)]) -> Config {
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     Config::read(&Settings(settings), Limits::default()).expect("valid settings")
 }
 

@@ -3,26 +3,9 @@
 mod storms;
 
 use super::{Check, Style};
-use crate::bridge::{Engine, Input, Now, Output};
-use crate::config::{Config, Limits, Source};
+use crate::bridge::{Engine, Input, Now, Output, testing};
 use crate::proto::transport::{Close, CloseCause, ConnId, Established, Phase};
 use std::time::{Duration, Instant};
-
-struct Settings;
-
-impl Source for Settings {
-    fn variable(&self, name: &str) -> Option<String> {
-        match name {
-            "AEROSTACK_WORKSPACE_URL" => Some("https://w.example/ws/x".to_owned()),
-            "AEROSTACK_TOKEN" => Some("mwt_x".to_owned()),
-            _ => None,
-        }
-    }
-
-    fn file(&self, _: &str) -> Result<String, String> {
-        Err("there are no files".to_owned())
-    }
-}
 
 /// What becomes of a connection.
 #[derive(Clone)]
@@ -53,7 +36,10 @@ fn run(dial: &Dial, replies: Replies<'_>, style: Style) -> (String, u8, Duration
         mono: start + after,
         wall_ms: 1_000_000 + after.as_millis() as u64,
     };
-    let config = Config::read(&Settings, Limits::default()).expect("valid");
+    let config = testing::config(&[
+        ("AEROSTACK_WORKSPACE_URL", "https://w.example/ws/x"),
+        ("AEROSTACK_TOKEN", "mwt_x"),
+    ]);
     let mut check = Check::new(config, None, style, 1, at(NOW));
     let (mut now, mut report) = (NOW, String::new());
     let mut due: Vec<(Duration, ConnId, Reply)> = Vec::new();

@@ -19,4 +19,4 @@ pub(crate) mod ws;
 
 pub(crate) mod grow;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -1,7 +1,7 @@
 //! What the codecs' tests share: a tiny PRNG and every way to cut a sample.
 
 /// splitmix64 (Steele, Lea, Flood 2014): deterministic, so that a failing seed fails again.
-pub(super) struct SplitMix(pub(super) u64);
+pub(crate) struct SplitMix(pub(crate) u64);
 
 impl SplitMix {
     /// The next 64 bits.
@@ -14,8 +14,13 @@ impl SplitMix {
     }
 
     /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
+    }
+
+    /// One of these.
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
     }
 
     /// `len` bytes, mostly from `alphabet`, so that the syntax is often nearly right.

@@ -2,8 +2,8 @@
 
 use super::super::TOTAL;
 use super::*;
-use crate::proto::ws;
-use crate::storm::{self, Random, Reply, Storm, TOKEN};
+use crate::proto::testing::SplitMix;
+use crate::storm::{self, Reply, Storm, TOKEN, asks};
 
 const SEEDS: u64 = 2_000;
 const OFFERS: &str = r#""result":{"protocolVersion":"2025-11-25","capabilities":{"experimental":{"aerostack":{"approvals":{},"guardian":{},"heartbeat":{}}}}}"#;
@@ -15,31 +15,25 @@ struct Good {
     tools: bool,
 }
 
-fn serve(random: &mut Random, request: &str, wrong: u64, good: &mut Good) -> Reply {
-    if let Some(key) = request.split("Sec-WebSocket-Key: ").nth(1) {
-        let accept = ws::accept_for(key.split('\r').next().unwrap_or_default());
-        let head = format!(
-            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        let (pieces, closes) = (vec![(1, head.into_bytes())], false);
-        return Reply { pieces, closes };
+fn serve(random: &mut SplitMix, request: &str, wrong: usize, good: &mut Good) -> Reply {
+    if let Some(upgrade) = Reply::upgrade(request) {
+        return upgrade;
     }
     if random.below(100) < wrong {
         return Reply::wrong(random, request);
     }
-    let asks = |method: &str| request.contains(&format!("\"method\":\"{method}\""));
-    if asks("initialize") {
+    if asks(request, "initialize") {
         good.session = true;
         return Reply::answer(request, OFFERS);
     }
-    if asks("server/discover") {
+    if asks(request, "server/discover") {
         return Reply::answer(request, r#""error":{"code":-32601,"message":"no"}"#);
     }
-    if asks("tools/list") {
+    if asks(request, "tools/list") {
         good.tools = true;
         return Reply::answer(request, r#""result":{"tools":[{}]}"#);
     }
-    if asks("aerostack/heartbeat") {
+    if asks(request, "aerostack/heartbeat") {
         return Reply::answer(request, r#""result":{}"#);
     }
     Reply::accepted()

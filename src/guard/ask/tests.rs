@@ -1,8 +1,8 @@
 //! The question in a storm: nothing but a person's word lets anything happen.
 
 use super::*;
-use crate::proto::ws;
-use crate::storm::{self, Random, Reply, Storm, TOKEN};
+use crate::proto::testing::SplitMix;
+use crate::storm::{self, Reply, Storm, TOKEN, asks};
 
 const SEEDS: u64 = 2_000;
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -13,14 +13,14 @@ struct Workspace {
     word: &'static str,
     named: &'static str,
     /// Polls and sockets are answered with "pending" so often.
-    undecided: u64,
-    wrong: u64,
+    undecided: usize,
+    wrong: usize,
     /// The word was given away, for the approval that was asked for.
     said: bool,
 }
 
 impl Workspace {
-    fn new(random: &mut Random, wrong: u64) -> Self {
+    fn new(random: &mut SplitMix, wrong: usize) -> Self {
         let words = [
             "approved",
             "approved",
@@ -55,18 +55,17 @@ impl Workspace {
         format!(r#"{{"approval_id":"{}","status":"{word}"}}"#, self.named)
     }
 
-    fn serve(&mut self, random: &mut Random, request: &str) -> Reply {
-        if let Some(key) = request.split("Sec-WebSocket-Key: ").nth(1) {
-            return self.upgrade(random, key.split('\r').next().unwrap_or_default());
+    fn serve(&mut self, random: &mut SplitMix, request: &str) -> Reply {
+        if let Some(upgrade) = Reply::upgrade(request) {
+            return self.push(random, upgrade);
         }
         if random.below(100) < self.wrong {
             return Reply::wrong(random, request);
         }
-        let asks = |method: &str| request.contains(&format!("\"method\":\"{method}\""));
-        if asks("initialize") {
+        if asks(request, "initialize") {
             return Reply::answer(request, OFFERS);
         }
-        if asks("aerostack/guardian/request") {
+        if asks(request, "aerostack/guardian/request") {
             if random.below(5) == 0 {
                 // Decided at once, by a rule of the workspace.
                 self.said |= self.word == "approved";
@@ -78,27 +77,23 @@ impl Workspace {
                 r#""error":{"code":-32050,"message":"ask","data":{"approval_id":"apr_1","ws_url":"/ws/x/approvals/apr_1/ws"}}"#,
             );
         }
-        if asks("aerostack/approvals/get") {
+        if asks(request, "aerostack/approvals/get") {
             let state = self.state();
             return Reply::answer(request, &format!(r#""result":{state}"#));
         }
         Reply::accepted()
     }
 
-    fn upgrade(&mut self, random: &mut Random, key: &str) -> Reply {
-        let accept = ws::accept_for(key);
-        let head = format!(
-            "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        let mut pieces = vec![(1, head.into_bytes())];
+    /// The state, pushed up to twice.
+    fn push(&mut self, random: &mut SplitMix, mut reply: Reply) -> Reply {
         for _ in 0..random.below(3) {
             let state = self.state();
             let mut frame = vec![0x81, state.len() as u8];
             frame.extend_from_slice(state.as_bytes());
-            pieces.push((random.below(20_000), frame));
+            reply.pieces.push((random.below(20_000) as u64, frame));
         }
-        let closes = random.below(2) == 0;
-        Reply { pieces, closes }
+        reply.closes = random.below(2) == 0;
+        reply
     }
 }
 
