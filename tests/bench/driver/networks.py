@@ -285,7 +285,8 @@ def row(name, found):
         return f"| {name} | failed: {found['failed']} |", False
     errors = sum(count for what, count in found["seen"].items() if what.startswith("errors"))
     answered = sum(count for what, count in found["seen"].items() if what in ("calls answered", "gated: yes"))
-    good = found["approved"] and not (found["lost"] or found["wrong"] or found["twice"] or found["code"])
+    recovered = math.isfinite(found["call_s"])
+    good = recovered and found["approved"] and not (found["lost"] or found["wrong"] or found["twice"] or found["code"])
     text = f"| {name} | {found['asked']} | {answered} | {errors} | {found['lost']} | {len(found['wrong'])} | {found['twice']} " \
            f"| {found['call_s']:.2f} | {found['approval_s']:.2f} |"
     return text + ("" if good else f" <- {found['seen']}, exit code {found['code']}, {found['wrong'][:3]}"), good

@@ -1,7 +1,7 @@
 """Who is measured, and how each is started."""
 import os
 
-from .table import RELAY
+RELAY = "a relay that does nothing"
 
 
 class Subject:
