@@ -4,7 +4,7 @@ mod rounds;
 
 use super::*;
 use crate::bridge::context::Timer as AnyTimer;
-use crate::bridge::request::Request;
+use crate::bridge::request::{OVERHEAD_BYTES, Request};
 use crate::bridge::testing::{self, call, context, request, words};
 use crate::proto::aerostack::Offer;
 use Step::{AgainNeeds, Cancel, End, Needs, NeedsWith, Pass, Repeat, Restore, State as Is, Stray};
@@ -378,6 +378,52 @@ fn its_time_ends_with_one_last_question() {
         (Pass(5), &["poll 1"]),
         (Pass(5), &["unwatch 1", OVER, TOLD]),
     ]);
+}
+
+#[test]
+fn a_time_of_its_own_counts_from_the_beginning_and_has_an_end() {
+    // Who comes back has what is left of it, not the whole.
+    Desk::new(&[], same).tell(&[
+        (
+            NeedsWith(1, "a", r#","expires_at":1010"#),
+            &[WATCH, "waits 1"],
+        ),
+        (Cancel(1, "timeout"), &[]),
+        (Pass(4), &[]),
+        (Repeat(2), &["waits 2"]),
+        (Pass(5), &[]),
+        (Pass(1), &["poll 1"]),
+        (Is(1, APPROVED), &["unwatch 1", &sent(2)]),
+    ]);
+    // No approval waits for more than thirty days.
+    const DAY_S: u64 = 86_400;
+    let mut desk = Desk::new(&[], same);
+    let far = format!(r#","expires_at":{}"#, 1_000 + 90 * DAY_S);
+    desk.step(NeedsWith(1, "a", &far));
+    for (seconds, expected) in [(30 * DAY_S - 1, None), (1, Some("poll 1"))] {
+        let said = desk.step(Pass(seconds));
+        let mut said = said.iter().filter(|said| *said != "waits 1");
+        assert_eq!(said.next().map(String::as_str), expected, "{seconds} s");
+    }
+}
+
+#[test]
+fn what_waits_is_counted() {
+    let cost = same(1).request().cost();
+    let story: [(Step<'_>, usize); 6] = [
+        (Pass(0), 0),
+        (Needs(1, "a"), OVERHEAD_BYTES + cost),
+        // Who joins costs its request alone.
+        (Needs(2, "a"), OVERHEAD_BYTES + 2 * cost),
+        (Needs(3, "b"), 2 * OVERHEAD_BYTES + 3 * cost),
+        (Cancel(1, "timeout"), 2 * OVERHEAD_BYTES + 2 * cost),
+        (End, 0),
+    ];
+    let mut desk = Desk::new(&[], same);
+    for (step, expected) in story {
+        desk.step(step);
+        assert_eq!(desk.approvals.held_bytes(), expected, "{step:?}");
+    }
 }
 
 const NOBODY: &str = r#"withdraw {"approval_id":"a","reason":"nobody asked again"}"#;
