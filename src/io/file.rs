@@ -15,10 +15,13 @@ const NOT_REGULAR: &str = "it is not a regular file (a pipe or device is never r
 pub(super) fn read_regular(path: impl Arg, max_bytes: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = fs::open(path, flags, Mode::empty())?;
-    if FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+    let stat = fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other(NOT_REGULAR));
     }
-    let mut bytes = Vec::new();
+    // All of it in one read, and one byte of room to see its end by.
+    let expected = u64::try_from(stat.st_size).unwrap_or(0).min(max_bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
     File::from(fd).take(max_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -227,6 +227,8 @@ impl Reactor {
                 }
             }
         }
+        // A TLS hello above all: the server works on it while this process reads on.
+        self.write_all(engine);
         self.pump_stdin(engine);
         for id in mem::take(&mut self.ready) {
             self.pump(id, engine);
