@@ -71,7 +71,8 @@ pub(super) struct Judge {
     open: BTreeMap<String, Vec<Asked>>,
     /// Answered for in a batch though they were cancelled.
     withdrawn: Vec<String>,
-    duplicates: BTreeMap<String, u32>,
+    /// By id, and whether in a batch: that one's error comes with the rest of its batch.
+    duplicates: BTreeMap<(String, bool), u32>,
     invalid: u32,
     too_long: u32,
     attempts: Vec<Attempt>,
@@ -147,7 +148,7 @@ impl Judge {
                 let id = message.id.expect("a request has an id").to_owned();
                 let before = self.open.entry(id.clone()).or_default();
                 if before.iter().any(|asked| !asked.in_batch) {
-                    *self.duplicates.entry(id).or_default() += 1;
+                    *self.duplicates.entry((id, in_batch)).or_default() += 1;
                     return;
                 }
                 let modern = Meta::peek(Params::peek(message.params).meta)
@@ -210,7 +211,8 @@ impl Judge {
         let own = open.iter().rposition(|asked| asked.in_batch == in_batch);
         let late = in_batch && self.withdrawn.iter().any(|own| own == id);
         if code == -32600 && words.contains("uses the id of a request") {
-            match self.duplicates.get_mut(id).filter(|count| **count > 0) {
+            let duplicates = self.duplicates.get_mut(&(id.to_owned(), in_batch));
+            match duplicates.filter(|count| **count > 0) {
                 Some(count) => *count -= 1,
                 None => {
                     assert!(late || own.is_some(), "{id} was no duplicate");
