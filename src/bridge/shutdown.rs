@@ -122,6 +122,9 @@ mod tests {
         assert_eq!(ctx.phase(), Phase::Draining(ends));
         assert!(!shutdown.terminate() && shutdown.terminate());
         assert!(shutdown.begin_farewell(&mut ctx) && !shutdown.begin_farewell(&mut ctx));
+        // The session's end is asked for in the first half of the farewell.
+        let half = ctx.now() + ctx.limits().farewell / 2;
+        assert_eq!(ctx.next_timeout(), Some(half));
         assert!(!shutdown.drain(&mut ctx, Duration::ZERO));
         assert!(shutdown.exit(&mut ctx) && !shutdown.exit(&mut ctx));
     }

@@ -140,3 +140,82 @@ fn nothing_but_an_approval_is_one_whatever_the_network_does() {
         "{approved} {refused} {away}"
     );
 }
+
+#[test]
+fn only_silence_before_anything_was_sent_is_the_network_s() {
+    use crate::proto::transport::{Phase, TlsFailure};
+    use std::io::ErrorKind;
+    let no_name = || CloseCause::NotFound("no such host".to_owned());
+    let refused = CloseCause::Io(ErrorKind::ConnectionRefused);
+    let reset = CloseCause::Io(ErrorKind::ConnectionReset);
+    let table = [
+        (Phase::Resolve, no_name(), true),
+        (Phase::Resolve, CloseCause::TimedOut, true),
+        (Phase::Connect, CloseCause::TimedOut, true),
+        (Phase::Connect, refused, true),
+        (Phase::Connect, CloseCause::TooManyFiles, false),
+        (Phase::Connect, CloseCause::NotLoopback, false),
+        (Phase::Proxy, no_name(), false),
+        (Phase::Proxy, CloseCause::TimedOut, false),
+        (Phase::Proxy, CloseCause::ProxyStatus(407), false),
+        (Phase::Tls, CloseCause::TimedOut, true),
+        (Phase::Tls, reset.clone(), false),
+        (Phase::Tls, CloseCause::Eof, false),
+        (
+            Phase::Tls,
+            CloseCause::Tls(TlsFailure::UnknownIssuer),
+            false,
+        ),
+        (Phase::Open, CloseCause::TimedOut, false),
+        (Phase::Open, reset, false),
+    ];
+    for (phase, cause, expected) in table {
+        for sent in [false, true] {
+            let cause = cause.clone();
+            let close = Close { cause, phase, sent };
+            assert_eq!(is_of_the_network(&close), expected && !sent, "{close:?}");
+        }
+    }
+}
+
+#[test]
+fn a_decision_in_words() {
+    let table = [
+        (r#"{"decision":"approved"}"#, "yes: approved"),
+        (
+            r#"{"decision":"approved","decided_by":"ann","note":"go\non"}"#,
+            "yes: approved by ann: go on",
+        ),
+        (
+            r#"{"decision":"approved","decided_by":"","note":""}"#,
+            "yes: approved",
+        ),
+        (
+            r#"{"decision":"rejected","decided_by":"ann"}"#,
+            "no: rejected by ann",
+        ),
+        (
+            r#"{"decision":"expired","note":"late"}"#,
+            "no: expired: late",
+        ),
+        (
+            r#"{"decision":"error","decided_by":"ann","note":"down"}"#,
+            "no: down",
+        ),
+        (r#"{"decision":"Approved"}"#, "no: Approved"),
+        (r#"{"decision":true}"#, "no: the workspace gave no decision"),
+        ("{}", "no: the workspace gave no decision"),
+    ];
+    for (structured, expected) in table {
+        let said = match decision(&format!(r#"{{"structuredContent":{structured}}}"#)) {
+            Answer::Approved(words) => format!("yes: {words}"),
+            Answer::No(words) => format!("no: {words}"),
+            other => panic!("{structured}: {other:?}"),
+        };
+        assert_eq!(said, expected, "{structured}");
+    }
+    assert_eq!(
+        decision(r#"{"content":[]}"#),
+        Answer::No("the workspace gave no decision".to_owned())
+    );
+}
