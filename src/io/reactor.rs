@@ -228,7 +228,7 @@ impl Reactor {
             }
         }
         // A TLS hello above all: the server works on it while this process reads on.
-        self.write_all(engine);
+        self.flush_conns(engine);
         self.pump_stdin(engine);
         for id in mem::take(&mut self.ready) {
             self.pump(id, engine);
@@ -408,22 +408,25 @@ impl Reactor {
     /// Writes until nothing is left that would go without waiting.
     fn write_all(&mut self, engine: &mut dyn Engine) {
         while self.exit.is_none() {
-            let dirty = mem::take(&mut self.dirty);
             let stdout_waits = match &self.stdout {
                 StdoutSlot::Used(stdout) => stdout.wants_flush(),
                 StdoutSlot::Unused(_) => false,
             };
-            if dirty.is_empty() && !stdout_waits {
+            if self.dirty.is_empty() && !stdout_waits {
                 return;
             }
-            for id in dirty {
-                self.flush(id, engine);
-            }
+            self.flush_conns(engine);
             match self.flush_stdout() {
                 Written::Drained => self.give(Input::StdoutDrained, engine),
                 Written::Gone => self.give(Input::StdoutGone, engine),
                 Written::Nothing => {}
             }
+        }
+    }
+
+    fn flush_conns(&mut self, engine: &mut dyn Engine) {
+        for id in mem::take(&mut self.dirty) {
+            self.flush(id, engine);
         }
     }
 
