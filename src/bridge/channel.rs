@@ -193,16 +193,8 @@ impl Channels {
         self.turns.push(job, false);
     }
 
-    /// What follows from any input: pauses that are over, and the work whose turn it is.
+    /// What follows from any input: does the work whose turn it is, or says so.
     pub(crate) fn settle(&mut self, ctx: &mut Context, http: &mut Http) {
-        if http.take_back() {
-            self.hurry(ctx);
-        }
-        self.take_turns(ctx, http);
-    }
-
-    /// Does the work whose turn it is, or says so.
-    fn take_turns(&mut self, ctx: &mut Context, http: &mut Http) {
         while let Some(job) = self.turns.pop(ctx.now()) {
             let by_url = match job {
                 Job::Poll(Subject::Approval(key)) => self.read(ctx, http, key),
@@ -221,7 +213,7 @@ impl Channels {
 
     /// The workspace can be reached again: a socket that has failed more than once need not sit out its
     /// pause.
-    fn hurry(&mut self, ctx: &mut Context) {
+    pub(crate) fn hurry(&mut self, ctx: &mut Context) {
         for (subject, channel) in self.channels.iter_mut() {
             if matches!(channel.push, Push::Pausing) && channel.failures > 1 {
                 channel.failures = 0;

@@ -294,6 +294,11 @@ impl Extension {
         self.channels.settle(ctx, http);
     }
 
+    /// The workspace can be reached again.
+    pub(crate) fn hurry(&mut self, ctx: &mut Context) {
+        self.channels.hurry(ctx);
+    }
+
     /// The machine slept: sockets are dead.
     pub(crate) fn wake(&mut self, ctx: &mut Context, http: &mut Http) {
         self.channels.wake(ctx, http);

@@ -165,6 +165,10 @@ impl Bridge {
 
     /// What follows from any input: turns, the end, connections for who waits, limits.
     fn settle(&mut self) {
+        if self.http.take_back() {
+            self.extension.hurry(&mut self.ctx);
+            self.mcp.hurry(&mut self.ctx);
+        }
         self.extension.settle(&mut self.ctx, &mut self.http);
         self.route();
         self.end_if_done();

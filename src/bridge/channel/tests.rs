@@ -119,6 +119,9 @@ impl Desk {
     /// Carries everything until nothing moves.
     fn settle(&mut self) {
         loop {
+            if self.http.take_back() {
+                self.channels.hurry(&mut self.ctx);
+            }
             self.channels.settle(&mut self.ctx, &mut self.http);
             self.http.settle(&mut self.ctx);
             if let Some(output) = self.ctx.pop_output() {

@@ -450,6 +450,13 @@ impl Mcp {
         }
     }
 
+    /// The server can be reached again: the event stream need not sit out its pause.
+    pub(crate) fn hurry(&mut self, ctx: &mut Context) {
+        if self.session.stream_mut().is_some_and(Stream::hurry) {
+            self.pause_stream(ctx, Some(ctx.limits().reconnect_min));
+        }
+    }
+
     pub(super) fn pause_stream(&mut self, ctx: &mut Context, pause: Option<Duration>) {
         if let Some(pause) = pause
             && !ctx.phase().is_ending()

@@ -107,6 +107,19 @@ impl Stream {
         *self = Stream::Pausing { past };
         Some(pause)
     }
+
+    /// The server can be reached again. True if the pause is of our own making and has grown: then it
+    /// is over.
+    pub(super) fn hurry(&mut self) -> bool {
+        let Stream::Pausing { past } = self else {
+            return false;
+        };
+        let hurries = past.position.retry_ms.is_none() && past.failures > 1;
+        if hurries {
+            past.failures = 0;
+        }
+        hurries
+    }
 }
 
 #[cfg(test)]

@@ -247,6 +247,9 @@ impl Client {
         let mut told = join(&told, &self.route());
         let mut asked = String::new();
         loop {
+            if self.http.take_back() {
+                self.mcp.hurry(&mut self.ctx);
+            }
             self.http.settle(&mut self.ctx);
             let Some(output) = self.ctx.pop_output() else {
                 return join(&asked, &told);

@@ -56,6 +56,29 @@ fn an_event_stream_that_ends_is_opened_again_where_it_ended() {
 }
 
 #[test]
+fn a_pause_ends_when_the_server_can_be_reached_again() {
+    for (retry, again) in [("", "> GET @s1"), ("retry: 25000\n", "")] {
+        let mut client = streaming();
+        client.begin("GET", &event(retry, NOTE));
+        client.dials = Dials::Fail;
+        client.lose("GET");
+        client.wait(80_000);
+        // Its next attempt is up to half a minute away, when a call is answered.
+        client.dials = Dials::Succeed;
+        client.ask(2, "tools/call");
+        assert_eq!(
+            client.answer("tools/call", &result()),
+            "answered 2",
+            "{retry:?}"
+        );
+        assert_eq!(client.wait(499), "");
+        // A server that has asked for a pause has it.
+        assert_eq!(client.wait(1), again, "{retry:?}");
+        assert_eq!(client.wait(25_000).is_empty(), retry.is_empty());
+    }
+}
+
+#[test]
 fn an_answer_may_come_elsewhere_while_the_event_stream_lives() {
     let empty = [ACCEPTED.to_owned(), format!("{EVENTS}{END}")];
     for empty in &empty {
