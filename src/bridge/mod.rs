@@ -154,9 +154,7 @@ impl Bridge {
                 Timer::Mcp(timer) => self.mcp.handle_timer(ctx, http, timer),
                 Timer::Extension(timer) => self.extension.handle_timer(ctx, http, timer),
                 Timer::Shutdown(shutdown::Timer::Drain) => self.farewell(),
-                Timer::Shutdown(shutdown::Timer::Delete) => {
-                    self.mcp.leave(ctx, http);
-                }
+                Timer::Shutdown(shutdown::Timer::Delete) => _ = self.mcp.leave(ctx, http),
                 Timer::Shutdown(shutdown::Timer::Farewell) => self.exit(),
             }
             self.route();
@@ -176,10 +174,10 @@ impl Bridge {
             return;
         }
         let stdout = self.host.stdout_bytes();
-        let (waiting, replies) = (self.http.waiting_bytes(), self.http.reply_bytes());
-        let from_host = stdout + self.host.held_bytes() + self.mcp.held_bytes() + waiting;
-        let held = from_host + self.extension.held_bytes() + replies;
-        self.ctx.note_held(held, from_host, stdout);
+        let calls = self.host.held_bytes() + self.mcp.held_bytes() + self.http.waiting_bytes();
+        let rest = self.extension.held_bytes() + self.http.reply_bytes();
+        let from_host = stdout + calls;
+        self.ctx.note_held(from_host + rest, from_host, stdout);
         self.host.settle(&mut self.ctx);
         self.http.settle(&mut self.ctx);
     }

@@ -1,5 +1,5 @@
 //! The gateway's own requests take turns: "all turns requests of a process stay under 30 a
-//! minute" (the token has 120). A bucket of a few, refilled slowly; the urgent go first.
+//! minute" (the token has 120). A bucket of a few, refilled slowly; the urgent go first, mostly.
 
 use super::ids::Subject;
 use crate::table::Table;
@@ -19,6 +19,9 @@ pub(crate) enum Job {
 /// back leaves later than its turn, so there is room for a few more.
 const BURST: u32 = 5;
 const REFILL: Duration = Duration::from_secs(3);
+/// Then a calm one has its turn: ten approvals without a socket could take all turns there are, and the
+/// dashboard would lose the sign of life of an agent that waits.
+const URGENT_IN_A_ROW: u32 = 5;
 
 /// Work that waits for its turn.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Turns {
     /// Polls of approvals without a live socket: a person's decision waits for them.
     urgent: VecDeque<Job>,
     calm: VecDeque<Job>,
+    /// Urgent jobs since a calm one.
+    in_a_row: u32,
     left: u32,
     /// When the last token was added.
     refilled: Option<Instant>,
@@ -40,6 +45,7 @@ impl Default for Turns {
             waiting: Table::new(),
             urgent: VecDeque::new(),
             calm: VecDeque::new(),
+            in_a_row: 0,
             left: BURST,
             refilled: None,
         }
@@ -78,7 +84,14 @@ impl Turns {
         if self.left == 0 {
             return None;
         }
-        let job = self.next(true).or_else(|| self.next(false))?;
+        let calm_first = self.in_a_row >= URGENT_IN_A_ROW;
+        let (is_urgent, job) = [!calm_first, calm_first]
+            .into_iter()
+            .find_map(|is_urgent| Some((is_urgent, self.next(is_urgent)?)))?;
+        self.in_a_row = match is_urgent {
+            true => self.in_a_row.saturating_add(1),
+            false => 0,
+        };
         self.left -= 1;
         Some(job)
     }
@@ -158,6 +171,27 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| turns.pop(now)).collect();
         assert_eq!(order, [poll(1), Job::Heartbeat]);
         assert_eq!(turns.next_turn(), None);
+    }
+
+    #[test]
+    fn the_urgent_leave_some_turns_to_the_calm() {
+        let mut now = Instant::now();
+        let mut turns = Turns::default();
+        turns.push(Job::Heartbeat, false);
+        turns.push(Job::Poll(Subject::Chat), false);
+        let mut order = Vec::new();
+        for n in 0..14 {
+            turns.push(poll(n), true);
+            let job = turns.pop(now).expect("its turn");
+            order.push(match job {
+                Job::Heartbeat => "heartbeat",
+                Job::Poll(Subject::Chat) => "chat",
+                Job::Poll(_) => "poll",
+            });
+            now += REFILL;
+        }
+        assert_eq!((order[5], order[11]), ("heartbeat", "chat"), "{order:?}");
+        assert_eq!(order.iter().filter(|name| **name == "poll").count(), 12);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn read_regular(path: impl Arg, max_bytes: u64) -> io::Result<Vec<u8>
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other(NOT_REGULAR));
     }
-    // All of it in one read, and one byte of room to see its end by.
+    // Room for all of it, and one byte to see its end by: no piece is read that is smaller than need be.
     let expected = u64::try_from(stat.st_size).unwrap_or(0).min(max_bytes);
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
     File::from(fd).take(max_bytes).read_to_end(&mut bytes)?;

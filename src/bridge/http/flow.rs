@@ -2,7 +2,7 @@
 //! repeated, or fails.
 
 use super::exchange::{Answer, Exchange, Stage};
-use super::pool::State;
+use super::pool::{Conn, State};
 use super::{Deadline, ExchangeId, Http, Reach, Repeat, Response, What};
 use crate::bridge::Output;
 use crate::bridge::context::Context;
@@ -85,7 +85,9 @@ impl Http {
 
     /// A connection is ready.
     pub(crate) fn handle_connected(&mut self, ctx: &mut Context, conn: ConnId) {
-        if self.reach == Reach::Away {
+        // Another origin tells nothing of the workspace's.
+        let own = |conn: &mut Conn| matches!(conn.state, State::Dialing { .. });
+        if self.reach == Reach::Away && self.pool.get_mut(conn).is_some_and(own) {
             self.reach = Reach::Back;
         }
         let reader = |id| reader_for(&self.exchanges, ctx, id);
@@ -278,7 +280,7 @@ impl Http {
         let Some(entry) = self.pool.remove(conn) else {
             return;
         };
-        if let State::DialingFor { .. } | State::Dialing { .. } = entry.state {
+        if let State::Dialing { .. } = entry.state {
             self.reach = Reach::Away;
         }
         match entry.state {

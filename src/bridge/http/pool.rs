@@ -140,9 +140,14 @@ impl Pool {
         if self.dialing >= wanted || counted >= self.ceiling(limits) {
             return None;
         }
-        let newest = |queue: &Table<ExchangeId, Waiting>| queue.keys().next_back().copied();
-        let newest = newest(&self.control).max(newest(&self.calls))?;
+        let newest = self.newest_waiting()?;
         Some(self.begin_dial(newest))
+    }
+
+    /// Who came last of those who wait for a connection.
+    fn newest_waiting(&self) -> Option<ExchangeId> {
+        let newest = |queue: &Table<ExchangeId, Waiting>| queue.keys().next_back().copied();
+        newest(&self.control).max(newest(&self.calls))
     }
 
     /// Connections that may be there now, long-lived ones not counted.
@@ -257,8 +262,8 @@ impl Pool {
     /// A dial failed: the exchange that has waited longest has to hear it, unless it came later than
     /// the dial began. That one gets a dial of its own.
     pub(super) fn take_waiting(&mut self, newest: ExchangeId) -> Option<ExchangeId> {
-        // Other dials may still serve those who wait.
         if self.control.len() + self.calls.len() <= self.dialing {
+            self.leave_to_others(newest);
             return None;
         }
         let first = |queue: &Table<ExchangeId, Waiting>| queue.keys().next().copied();
@@ -267,6 +272,18 @@ impl Pool {
         let exchange = control.or_else(|| first(&self.calls).filter(waited))?;
         self.forget(exchange);
         Some(exchange)
+    }
+
+    /// Other dials may still serve those who waited for the one that failed: theirs is the failure now.
+    fn leave_to_others(&mut self, newest: ExchangeId) {
+        let Some(waits) = self.newest_waiting().filter(|waits| *waits <= newest) else {
+            return;
+        };
+        for conn in self.conns.values_mut() {
+            if let State::Dialing { newest } = &mut conn.state {
+                *newest = waits.max(*newest);
+            }
+        }
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {

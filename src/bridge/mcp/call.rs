@@ -28,6 +28,8 @@ pub(crate) struct Call {
     ran_before: Executed,
     /// How far its event stream has come.
     pub(super) position: Position,
+    /// The session in which the stream's event ids mean something; 0: one without an id.
+    pub(super) stream_session: u32,
     /// The workspace's answer that a repeat tries to better.
     pub(super) fallback: Option<Reply>,
 }
@@ -202,6 +204,7 @@ impl Call {
             attempts: Attempts::new(),
             ran_before: Executed::No,
             position: Position::default(),
+            stream_session: 0,
             fallback: None,
         }
     }

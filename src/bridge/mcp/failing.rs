@@ -1,7 +1,7 @@
 //! Failures: what is repeated, what is paused, what its requester is told.
 
 use super::call::{Call, CallId, Stage};
-use super::session::Session;
+use super::session::{Link, Session};
 use super::{Event, Mcp, Notice, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http, Position, Response};
@@ -11,6 +11,26 @@ use crate::log::{Level, printable};
 use crate::proto::jsonrpc::{self, Kind, Parsed};
 use crate::proto::lost_session::is_lost_session;
 use std::time::Duration;
+
+/// A request's event stream that ended before its answer.
+pub(super) struct Broken {
+    /// The session in which it began, or was resumed; 0: one without an id.
+    pub(super) session: u32,
+    pub(super) position: Position,
+    /// Messages came on it.
+    pub(super) delivered: bool,
+}
+
+impl Broken {
+    /// A resumption that never began.
+    pub(super) fn at_once(session: u32) -> Self {
+        Self {
+            session,
+            position: Position::default(),
+            delivered: false,
+        }
+    }
+}
 
 impl Mcp {
     // Repeats.
@@ -26,14 +46,17 @@ impl Mcp {
         }
     }
 
+    /// Our own `initialize`, for a session that nobody wants any more.
+    pub(super) fn is_overtaken(&self, id: CallId) -> bool {
+        let own = |call: &Call| call.is_initialize() && call.requester() == Requester::Nobody;
+        self.calls.get(id).is_some_and(own) && !self.session.is_opened_by(id)
+    }
+
     pub(super) fn may_retry(&self, ctx: &Context, id: CallId) -> bool {
         let Some(call) = self.calls.get(id) else {
             return false;
         };
-        let is_overtaken = call.is_initialize()
-            && call.requester() == Requester::Nobody
-            && !self.session.is_opened_by(id);
-        !is_overtaken
+        !self.is_overtaken(id)
             && !call.requester().takes_turns()
             && call.attempts.may_retry(ctx.limits())
             && call.may_repeat(ctx.at_most_once())
@@ -84,8 +107,13 @@ impl Mcp {
         http: &mut Http,
         id: CallId,
         failure: Failure,
-        (position, delivered): (Position, bool),
+        broken: Broken,
     ) {
+        let Broken {
+            session,
+            position,
+            delivered,
+        } = broken;
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -95,6 +123,7 @@ impl Mcp {
         // Its answer had begun: whatever becomes of the resumption, it may have run.
         call.attempts.ran = Executed::Unknown;
         call.position.advance(position);
+        call.stream_session = session;
         let resumable =
             call.request().era() == Era::Legacy && call.position.last_event_id.is_some();
         if !resumable || ctx.phase().is_farewell() {
@@ -104,10 +133,12 @@ impl Mcp {
             }
             return self.request_failed(ctx, http, id, failure);
         }
-        let Some(pause) = call
+        let hint = Duration::from_secs(failure.retry_after_s().unwrap_or_default());
+        let pause = call
             .attempts
             .resume(delivered, call.position.retry_ms, ctx.limits())
-        else {
+            .filter(|_| hint <= ctx.limits().rate_limit_wait_max);
+        let Some(pause) = pause.map(|pause| pause.max(hint)) else {
             return self.request_failed(ctx, http, id, failure);
         };
         let label = call.request().label();
@@ -125,8 +156,10 @@ impl Mcp {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        if matches!(self.session, Session::Opening { .. }) {
-            // The session that the stream began in has been left, and there is no other yet.
+        // Ids of events mean something in their own session alone: in another the server would hand over
+        // the stream of another request, or one that never ends.
+        let session = self.session.link().map_or(0, Link::counted);
+        if matches!(self.session, Session::Opening { .. }) || call.stream_session != session {
             return self.conclude(ctx, http, id, Failure::NoAnswer { status: 200 });
         }
         let last = call.position.last_event_id.clone();

@@ -1,6 +1,7 @@
 //! What comes back: heads, bodies and events become messages, messages become answers.
 
 use super::call::{CallId, Reply, Stage};
+use super::failing::Broken;
 use super::{Asked, Event, Mcp, Purpose, Timer};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http, Position, Response};
@@ -238,7 +239,12 @@ impl Mcp {
                     Some(words) => Failure::WrongId(words),
                     None => Failure::NoAnswer { status: 200 },
                 };
-                self.stream_broke(ctx, http, asked.call, failure, (position, asked.delivered));
+                let broken = Broken {
+                    session: asked.session,
+                    position,
+                    delivered: asked.delivered,
+                };
+                self.stream_broke(ctx, http, asked.call, failure, broken);
             }
             purpose @ Some(Purpose::Notice(..)) => self.notice_accepted(ctx, http, purpose),
             Some(Purpose::EventStream { delivered, .. }) => {
@@ -421,16 +427,21 @@ impl Mcp {
         match self.finish(id) {
             Some(Purpose::Request(Asked {
                 call,
+                session,
                 delivered,
                 is_resumption,
                 ..
             })) if self.awaits(call, id) => match stream {
                 Some(position) => {
-                    self.stream_broke(ctx, http, call, failure, (position, delivered));
+                    let broken = Broken {
+                        session,
+                        position,
+                        delivered,
+                    };
+                    self.stream_broke(ctx, http, call, failure, broken);
                 }
                 None if is_resumption => {
-                    let position = Position::default();
-                    self.stream_broke(ctx, http, call, failure, (position, false));
+                    self.stream_broke(ctx, http, call, failure, Broken::at_once(session));
                 }
                 None => self.request_failed(ctx, http, call, failure),
             },

@@ -125,6 +125,10 @@ impl Mcp {
         if ctx.phase().is_farewell() && waits {
             return self.conclude(ctx, http, id, Failure::Unsent);
         }
+        // Whatever wanted it again, a rate limit's end or a new token.
+        if self.is_overtaken(id) {
+            return self.conclude(ctx, http, id, Failure::Unsent);
+        }
         let in_session = request.era() == Era::Legacy && !call.is_initialize();
         let early = in_session && self.may_leave_early(id);
         if in_session && (self.session.is_lost() || self.session.is_closed()) && !early {
@@ -291,11 +295,8 @@ fn write_session(headers: &mut HeaderLines, link: Option<&Link>) -> u32 {
     if let Some(version) = &link.version {
         headers.add("MCP-Protocol-Version", version);
     }
-    match &link.id {
-        Some(id) => {
-            headers.add("Mcp-Session-Id", id);
-            link.generation
-        }
-        None => 0,
+    if let Some(id) = &link.id {
+        headers.add("Mcp-Session-Id", id);
     }
+    link.counted()
 }

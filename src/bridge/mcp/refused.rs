@@ -2,6 +2,7 @@
 //! met without the requester; everything else is its to hear.
 
 use super::call::{CallId, Stage};
+use super::failing::Broken;
 use super::incoming::Came;
 use super::{Mcp, Parked, Purpose};
 use crate::bridge::context::Context;
@@ -36,6 +37,11 @@ impl Mcp {
         }
         if is_resumption {
             self.finish(id);
+            // As where no connection can be made: a balancer's refusal passes.
+            if matches!(status, 429 | 500..) {
+                let failure = ctx.refusal(&response.head, &response.body, true);
+                return self.stream_broke(ctx, http, call, failure, Broken::at_once(session));
+            }
             return self.conclude(ctx, http, call, Failure::NoAnswer { status });
         }
         let failure = ctx.refusal(&response.head, &response.body, true);

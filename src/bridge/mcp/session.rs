@@ -84,6 +84,16 @@ pub(super) struct Link {
     pub(super) version: Option<Box<str>>,
 }
 
+impl Link {
+    /// The generation of a session that has an id. 0: there is none that could be lost, or left.
+    pub(super) fn counted(&self) -> u32 {
+        match self.id {
+            Some(_) => self.generation,
+            None => 0,
+        }
+    }
+}
+
 /// Where `initialized` is.
 #[derive(Debug)]
 pub(super) enum Confirmation {

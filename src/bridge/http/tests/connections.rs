@@ -249,6 +249,38 @@ fn redirects_within_the_origin_are_followed_and_no_others() {
 }
 
 #[test]
+fn whoever_comes_while_it_is_dialled_ahead_hears_of_the_last_failure() {
+    let mut client = Client::new();
+    client.http.dial_ahead(&mut client.ctx);
+    assert_eq!(client.outcome(), "dial 1");
+    assert_eq!(client.wait(5), "dial 2");
+    assert_eq!(client.call(), "");
+    // The spare may still serve the call; then nothing does.
+    assert_eq!(client.closed(1, false), "");
+    assert_eq!(client.closed(2, false), "#1 failed Connect");
+}
+
+#[test]
+fn only_the_own_origin_tells_whether_it_can_be_reached() {
+    const OTHER: &str = "http://other.test/y";
+    let mut client = Client::new();
+    client.send(to(OTHER), None);
+    assert_eq!(client.closed(1, false), "#1 failed Connect");
+    client.call();
+    assert_eq!(client.connected(2), "2> POST /ws/x");
+    assert!(!client.http.take_back(), "it was never away");
+    client.call();
+    assert_eq!(client.closed(3, false), "#3 failed Connect");
+    client.send(to(OTHER), None);
+    assert_eq!(client.connected(4), "4> POST /y");
+    assert!(!client.http.take_back(), "another origin is no way back");
+    client.call();
+    assert_eq!(client.connected(5), "5> POST /ws/x");
+    let twice = (client.http.take_back(), client.http.take_back());
+    assert_eq!(twice, (true, false));
+}
+
+#[test]
 fn a_redirect_costs_no_deadline_and_leads_nowhere_for_ever() {
     let mut client = Client::new();
     client.send(request(Priority::Control, Repeat::Never), Some(10));

@@ -335,6 +335,22 @@ fn initialized_is_accepted_by_a_head_or_by_silence() {
 }
 
 #[test]
+fn an_own_initialize_that_was_overtaken_is_not_sent_again() {
+    let begins = INITIALIZE.replace("\"id\":1", "\"id\":3");
+    let mut client = Client::ready();
+    client.ask(2, "tools/call");
+    let lost = status(404, "Connection: close\r\n", "");
+    assert_eq!(client.answer("tools/call", &lost), "> initialize");
+    assert_eq!(client.request(&begins), "> initialize");
+    let limited = status(429, "Retry-After: 2\r\n", "");
+    assert_eq!(client.answer("initialize", &limited), "");
+    let told = client.answer("initialize", &opened("s2"));
+    assert_eq!(told, "connected; answered 3");
+    let told = client.wait(3_000);
+    assert_eq!(told, "> tools/call @s2; failed own Unsent, did not run");
+}
+
+#[test]
 fn initialized_that_is_refused_is_said_again() {
     let mut client = Client::confirming(&[]);
     for _ in 0..3 {

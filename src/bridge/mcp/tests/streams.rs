@@ -71,9 +71,9 @@ fn a_pause_ends_when_the_server_can_be_reached_again() {
             "answered 2",
             "{retry:?}"
         );
-        assert_eq!(client.wait(499), "");
+        assert_eq!(client.wait(374), "");
         // A server that has asked for a pause has it.
-        assert_eq!(client.wait(1), again, "{retry:?}");
+        assert_eq!(client.wait(251), again, "{retry:?}");
         assert_eq!(client.wait(25_000).is_empty(), retry.is_empty());
     }
 }
@@ -182,6 +182,67 @@ fn a_stream_is_not_resumed_while_another_session_is_opened() {
     let told = client.request(&INITIALIZE.replace("\"id\":1", "\"id\":3"));
     assert_eq!(told, "> DELETE @s1; > initialize");
     assert_eq!(client.wait(600), "failed 2 NoAnswer, may have run");
+}
+
+#[test]
+fn a_stream_is_not_resumed_in_a_session_it_did_not_begin_in() {
+    const GIVEN_UP: &str = "failed 2 NoAnswer, may have run";
+    let lost = |client: &mut Client| {
+        client.ask(3, "tools/call");
+        let told = client.answer("tools/call", &status(404, "", ""));
+        assert_eq!(told, "> initialize");
+    };
+    // Another session is ready, to be confirmed, or could not be opened.
+    let mut client = broken();
+    lost(&mut client);
+    client.answer("initialize", &opened("s2"));
+    client.answer(INITIALIZED, ACCEPTED);
+    assert_eq!(client.wait(600), GIVEN_UP);
+    let mut client = broken();
+    client.request(&INITIALIZE.replace("\"id\":1", "\"id\":3"));
+    client.answer("initialize", &opened("s2"));
+    assert_eq!(client.wait(600), GIVEN_UP);
+    let mut client = broken();
+    lost(&mut client);
+    client.answer("initialize", &status(401, "", ""));
+    assert_eq!(client.wait(600), GIVEN_UP);
+}
+
+#[test]
+fn a_resumption_that_is_refused_for_a_while_is_asked_for_again() {
+    const AGAIN: &str = "> GET @s1 after a";
+    for code in [429, 500, 502, 503] {
+        let mut client = broken();
+        assert_eq!(client.wait(600), AGAIN);
+        let refusal = status(code, "Retry-After: 2\r\n", "");
+        assert_eq!(client.answer("GET", &refusal), "", "{code}");
+        assert_eq!(client.wait(1_999), "", "{code}");
+        assert_eq!(client.wait(1), AGAIN, "{code}");
+        client.begin("GET", EVENTS);
+        let answer = event("id: b\n", &RESULT.replace("$ID", "2"));
+        assert_eq!(client.begin("GET", &answer), "answered 2", "{code}");
+    }
+    // Not for ever, not after a pause that is too long, and not against another word.
+    let mut client = broken();
+    client.wait(600);
+    let mut asked = 0;
+    let told = loop {
+        asked += 1;
+        let told = client.answer("GET", &status(503, "", ""));
+        if !told.is_empty() {
+            break told;
+        }
+        assert_eq!(client.wait(600), AGAIN);
+    };
+    assert_eq!((asked, &*told), (5, "failed 2 Status, may have run"));
+    for (code, headers, expected) in [
+        (503, "Retry-After: 31\r\n", "failed 2 Status, may have run"),
+        (405, "", "failed 2 NoAnswer, may have run"),
+    ] {
+        let mut client = broken();
+        client.wait(600);
+        assert_eq!(client.answer("GET", &status(code, headers, "")), expected);
+    }
 }
 
 #[test]
