@@ -7,6 +7,8 @@ mod command;
 mod database;
 mod programs;
 
+pub(super) use command::is_script_option;
+
 use super::places::{Found, Places};
 use super::risk::{self, Category};
 use super::rules::Rules;
@@ -434,7 +436,7 @@ fn words_of(text: &str) -> Vec<&str> {
 }
 
 /// A program's name: without its folder, in lower case, without what says which version.
-fn program(text: &str) -> String {
+pub(super) fn program(text: &str) -> String {
     let name = text.rsplit('/').next().unwrap_or(text);
     let name = name.strip_prefix('=').unwrap_or(name).to_ascii_lowercase();
     let name = match name.find('@') {

@@ -4,7 +4,7 @@
 //! stands for any text. A rule of `allow` is no pattern: it is one command, word for word. A file that can not
 //! be read as this is refused whole: half of somebody's rules is not what they wrote.
 
-use super::{glob, paths, risk, shell};
+use super::{glob, judge, paths, risk, shell};
 use crate::proto::jsonrpc;
 use serde_json::value::RawValue;
 
@@ -138,33 +138,30 @@ fn simple_words(text: &str) -> Option<Vec<String>> {
     ]) {
         return None;
     }
+    // Without those characters there is nothing nested, redirected or read from here.
     let script = shell::split(text);
     let [simple] = script.commands.as_slice() else {
         return None;
     };
-    let plain = !script.broken
-        && script.nested.is_empty()
-        && simple.assigns.is_empty()
-        && simple.redirects.is_empty()
-        && simple.here.is_empty()
-        && !simple.data;
+    if script.broken || !simple.assigns.is_empty() {
+        return None;
+    }
     let words: Option<Vec<String>> = simple
         .words
         .iter()
         .map(|word| word.literal().map(|text| text.into_owned()))
         .collect();
-    let words = words.filter(|words| plain && !words.is_empty())?;
-    let name = words[0].rsplit('/').next().unwrap_or_default();
+    let words = words.filter(|words| !words.is_empty())?;
     // What a shell dropped (`if`, `do`) would be another command.
     let whole = text
         .split_whitespace()
         .next()
         .is_some_and(|first| first.trim_matches(['"', '\'']) == words[0]);
-    let runs = risk::SHELLS.contains(name) || risk::INTERPRETERS.contains(name) || name == "eval";
-    let script = runs
-        && words
-            .iter()
-            .any(|word| word == "-c" || word == "-e" || word.starts_with("--eval"));
+    let name = judge::program(&words[0]);
+    let runs = risk::SHELLS.contains(&name) || risk::INTERPRETERS.contains(&name);
+    let is_code =
+        |word: &String| judge::is_script_option(word) || word == "-e" || word.starts_with("--eval");
+    let script = name == "eval" || (runs && words.iter().any(is_code));
     (whole && !script).then_some(words)
 }
 
@@ -180,10 +177,24 @@ mod tests {
             ("{\"ask\":\"x\"}", "no list"),
             ("{\"ask\":[1]}", "neither"),
             ("{\"ask\":[\" \"]}", "empty"),
+            ("{\"ask\":[{\"cmd\":\"x\"}]}", "neither"),
+            ("{\"ask\":[{\"path\":1}]}", "neither"),
+            ("{\"ask\":[{\"path\":\"a\",\"command\":\"b\"}]}", "neither"),
             ("{\"ask\":[],\"ask\":[]}", "twice"),
             ("{\"allow\":[\"rm -rf $X\"]}", "not one plain command"),
             ("{\"allow\":[\"a > b\"]}", "not one plain command"),
             ("{\"allow\":[\"bash -c ls\"]}", "not one plain command"),
+            (
+                "{\"allow\":[\"/bin/bash -lc ls\"]}",
+                "not one plain command",
+            ),
+            ("{\"allow\":[\"python3 -c x\"]}", "not one plain command"),
+            ("{\"allow\":[\"perl -e x\"]}", "not one plain command"),
+            ("{\"allow\":[\"node --eval=x\"]}", "not one plain command"),
+            ("{\"allow\":[\"eval ls\"]}", "not one plain command"),
+            ("{\"allow\":[\"ls 'a\"]}", "not one plain command"),
+            ("{\"allow\":[\"if ls\"]}", "not one plain command"),
+            ("{\"allow\":[\"for x in a b\"]}", "not one plain command"),
             ("{\"allow\":[\"A=1 b\"]}", "not one plain command"),
             ("{\"allow\":[\"rm *\"]}", "not one plain command"),
             ("{\"allow\":[{\"path\":\"/x\"}]}", "not one plain command"),
@@ -191,7 +202,13 @@ mod tests {
             let error = Rules::read(text).expect_err(text);
             assert!(error.contains(problem), "{text}: {error}");
         }
-        assert!(Rules::read("{}").is_ok());
+        for text in [
+            "{}",
+            "{\"ask\":[{\"command\":\"rm *\"},{\"path\":\"/x\"}]}",
+            "{\"allow\":[\"bash build.sh\",\"python3 setup.py -x\",\"grep -e x\",\"tar -c x\"]}",
+        ] {
+            assert!(Rules::read(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
@@ -220,6 +237,9 @@ mod tests {
             ("git push origin main --force", false),
             ("git push origin main; ls", false),
             ("git push origin main &", false),
+            ("git push origin main'", false),
+            ("git push origin main > x", false),
+            ("git push origin main << x", false),
             ("A=1 git push origin main", false),
             ("git push origin $BRANCH", false),
             ("/usr/bin/git push origin main", false),

@@ -372,7 +372,7 @@ fn wrapped(name: &str, rest: &[&str]) -> (Vec<usize>, bool) {
 }
 
 /// `-c`, `-lc`, `-ec`.
-pub(super) fn is_script_option(word: &str) -> bool {
+pub(in crate::guard) fn is_script_option(word: &str) -> bool {
     let letters = word.strip_prefix('-').unwrap_or_default();
     matches!(word, "--command" | "--commands" | "/c")
         || !letters.is_empty()
