@@ -11,6 +11,9 @@ const BY_HAND: &str = "written in a way that can not be edited safely; add the e
 /// What a name in block style does not begin with.
 const SIGNS: [char; 11] = ['\t', '{', '[', '%', '?', '&', '*', '!', '|', '>', '-'];
 
+/// White space within a line (YAML 1.2.2 section 5.5): a form feed or a no-break space is a text.
+const WHITE: [char; 2] = [' ', '\t'];
+
 /// A line without its end.
 struct Line<'a> {
     text: &'a str,
@@ -21,7 +24,7 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn content(&self) -> &str {
-        self.text[self.indent..].trim_end()
+        self.text[self.indent..].trim_end_matches(WHITE)
     }
 
     fn is_blank(&self) -> bool {
@@ -184,16 +187,25 @@ fn check(line: &Line<'_>, number: usize, begun: bool, marked: bool) -> Result<()
 fn name_and_rest(content: &str) -> Option<(&str, &str)> {
     if let Some(quote) = content.chars().next().filter(|c| matches!(c, '"' | '\'')) {
         let (name, rest) = content[1..].split_once(quote)?;
-        return Some((name, rest.trim_start().strip_prefix(':')?.trim()));
+        return Some((
+            name,
+            rest.trim_start_matches(WHITE)
+                .strip_prefix(':')?
+                .trim_matches(WHITE),
+        ));
     }
     let (name, rest) = match content.split_once(": ") {
         Some(split) => split,
         None => (
-            content.split(" #").next()?.trim_end().strip_suffix(':')?,
+            content
+                .split(" #")
+                .next()?
+                .trim_end_matches(WHITE)
+                .strip_suffix(':')?,
             "",
         ),
     };
-    Some((name.trim_end(), rest.trim()))
+    Some((name.trim_end_matches(WHITE), rest.trim_matches(WHITE)))
 }
 
 fn find(
@@ -236,7 +248,11 @@ fn block(lines: &[Line<'_>], at: usize, end: usize) -> Range<usize> {
 fn plain(rest: &str) -> &str {
     match rest.strip_prefix('#') {
         Some(_) => "",
-        None => rest.split(" #").next().unwrap_or_default().trim_end(),
+        None => rest
+            .split(" #")
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(WHITE),
     }
 }
 

@@ -388,7 +388,9 @@ pub(crate) fn settings(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
+    // A name is said as it stands.
     let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let pairs = pairs.filter(|(name, _)| !name.contains(TOKEN));
     match Config::read(&Lines(pairs.collect()), Limits::default()) {
         Ok(config) => assert!(!format!("{config:?}").contains(TOKEN)),
         Err(error) => assert!(!error.to_string().contains(TOKEN)),
