@@ -15,14 +15,22 @@ const COMMANDS: Words = Words(
     "command cmd commands script shell shell_command command_line commandline bash exec \
     shellcommand",
 );
+/// What is typed into a terminal, where a tool's name says that there is one.
+const TYPED: Words = Words("input keys text data line lines stdin chars");
+const TERMINALS: Words = Words("process terminal shell tmux pty console ssh repl keys bash");
 const CODE: Words = Words("code python javascript js expression function source_code program");
 const PATHS: Words = Words(
     "path paths file files file_path filepath filename file_name target target_file \
     destination dest output output_path outputpath output_file uri old_path new_path oldpath \
     newpath notebook_path relative_path absolute_path directory dir source to from location \
-    save_path",
+    save_path pathinproject path_in_project",
 );
 const STATEMENTS: Words = Words("sql query statement statements queries");
+/// What a database is made of, in a tool's name.
+const DATA: Words = Words(
+    "many one database databases collection collections table tables index row rows record \
+    records document documents schema",
+);
 /// Words of a tool's name that say that it only looks.
 const LOOKS: Words = Words(
     "read get list search find view info stat tree show describe grep glob cat head tail \
@@ -58,6 +66,7 @@ pub(super) fn judge(
         scene,
         looks,
         deletes,
+        terminal: is(&TERMINALS),
         places: Places::new(scene.files, scene.own, scene.home, scene.folder),
     };
     let mut left = vec![(String::new(), arguments)];
@@ -99,6 +108,7 @@ struct Call<'a> {
     scene: &'a Scene<'a>,
     looks: bool,
     deletes: bool,
+    terminal: bool,
     places: Places<'a>,
 }
 
@@ -106,7 +116,7 @@ impl Call<'_> {
     /// What is risky in a text of this name.
     fn value(&mut self, name: &str, text: &str) -> Vec<Finding> {
         let known = |list: &Words| list.contains(name);
-        if known(&COMMANDS) {
+        if known(&COMMANDS) || self.terminal && known(&TYPED) {
             judge::command(text, self.scene)
         } else if known(&CODE) {
             judge::code(text, self.scene)
@@ -179,6 +189,26 @@ fn by_name(words: &[String], tool: &str) -> Option<Finding> {
             Category::Deploy,
             tool,
             "deploys or publishes, by its name",
+        ));
+    }
+    let writes = has("drop") || has("truncate");
+    let changes = words.iter().any(|word| DELETES.contains(word)) || has("update") || has("insert");
+    if writes || changes && words.iter().any(|word| DATA.contains(word)) {
+        return Some(Finding::new(
+            Category::Database,
+            tool,
+            "changes data, by its name",
+        ));
+    }
+    if has("kubectl")
+        && ["apply", "delete", "create", "patch", "scale", "rollout"]
+            .iter()
+            .any(|word| has(word))
+    {
+        return Some(Finding::new(
+            Category::Deploy,
+            tool,
+            "changes a cluster, by its name",
         ));
     }
     None

@@ -22,6 +22,14 @@ pub(super) fn shell(pattern: &str, text: &str) -> bool {
         } else {
             ']'
         };
+        // `{print}` is no pattern: there is nothing to choose from.
+        let inner = &left[at + 1..];
+        let inner = &inner[..inner.find(close).unwrap_or(inner.len())];
+        if close == '}' && !inner.contains(',') && !inner.contains("..") {
+            plain.push('{');
+            left = &left[at + 1..];
+            continue;
+        }
         left = left[at..]
             .find(close)
             .map_or("", |end| &left[at + end + 1..]);
@@ -31,6 +39,48 @@ pub(super) fn shell(pattern: &str, text: &str) -> bool {
     walk(plain.as_bytes(), text.as_bytes(), |want, have| {
         want == have || want == b'?'
     })
+}
+
+/// The most texts that the braces of one text are looked at as.
+const BRACES_MAX: usize = 64;
+
+/// The texts that `{a,b}` stands for; braces without a comma stand for themselves. Inner ones are replaced first.
+pub(super) fn braces(text: &str) -> Vec<String> {
+    let (mut left, mut done) = (vec![text.to_owned()], Vec::new());
+    while let Some(text) = left.pop() {
+        match innermost(&text).filter(|_| left.len() + done.len() < BRACES_MAX) {
+            None => done.push(text),
+            Some(marks) => {
+                let (before, behind) = (&text[..marks[0]], &text[marks[marks.len() - 1] + 1..]);
+                let choices = marks.windows(2).map(|pair| &text[pair[0] + 1..pair[1]]);
+                left.extend(choices.map(|choice| format!("{before}{choice}{behind}")));
+            }
+        }
+    }
+    done
+}
+
+/// Where the first `{a,b}` that closes has its braces and commas.
+fn innermost(text: &str) -> Option<Vec<usize>> {
+    let mut open: Vec<Vec<usize>> = Vec::new();
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' => open.push(vec![at]),
+            b',' => {
+                if let Some(marks) = open.last_mut() {
+                    marks.push(at);
+                }
+            }
+            b'}' => {
+                if let Some(mut marks) = open.pop().filter(|marks| marks.len() > 1) {
+                    marks.push(at);
+                    return Some(marks);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The usual walk with one way back: to the last `*`.

@@ -5,6 +5,7 @@
 
 mod command;
 mod database;
+mod pipes;
 mod programs;
 
 pub(super) use command::is_script_option;
@@ -14,6 +15,7 @@ use super::risk::{self, Category};
 use super::rules::Rules;
 use super::shell::{self, Part, Simple, Word};
 use super::{Files, Finding, Own, glob, rows};
+use pipes::Outputs;
 use std::collections::VecDeque;
 
 /// Scripts within scripts that are followed.
@@ -84,6 +86,8 @@ struct Arg {
     /// It holds the output of a command.
     substituted: bool,
     glob: bool,
+    /// It is one of several values of a variable: only one of them is there when it runs.
+    choice: bool,
 }
 
 /// What a command is given on its input.
@@ -147,10 +151,10 @@ impl<'a> Judge<'a> {
                     "has too many commands to be looked through",
                 );
             }
-            let mut before: Option<String> = None;
+            let mut outputs = Outputs::default();
             for simple in &script.commands {
-                let upstream = before.take().filter(|_| simple.piped);
-                before = self.simple(simple, upstream, depth);
+                let upstream = outputs.read_by(simple);
+                outputs.push(self.simple(simple, upstream, depth));
             }
             if script.broken {
                 self.search(&text, "can not be split");
@@ -181,7 +185,11 @@ impl<'a> Judge<'a> {
         for (name, value) in &simple.assigns {
             let value = self.expand(value);
             self.assigned(name, &value);
-            self.variables.retain(|(known, _)| known != name);
+            // What it was before it may still be: the new value may stand behind a condition.
+            if self.variables.len() == VARIABLES_MAX {
+                self.variables.retain(|(known, _)| known != name);
+                continue;
+            }
             self.remember(name, value);
         }
         for redirect in &simple.redirects {
@@ -218,7 +226,9 @@ impl<'a> Judge<'a> {
                     .iter()
                     .map(|arg| arg.text.as_str())
                     .collect::<Vec<_>>()
-                    .join(" "),
+                    .join(" ")
+                    .replace("\\n", "\n")
+                    .replace("\\t", "\t"),
             ),
             "cat" if args.len() == 1 && !stdin.opaque => stdin.text,
             _ => None,
@@ -261,6 +271,7 @@ impl<'a> Judge<'a> {
             opaque: false,
             substituted: false,
             glob: word.glob,
+            choice: false,
         }];
         for (at, part) in word.parts.iter().enumerate() {
             let values = self.values(part, at == 0 && word.tilde);
@@ -291,6 +302,7 @@ impl<'a> Judge<'a> {
                         opaque: arg.opaque || *opaque,
                         substituted: arg.substituted || substituted,
                         glob: arg.glob,
+                        choice: true,
                     })
                 })
                 .collect();
@@ -416,6 +428,10 @@ impl<'a> Judge<'a> {
                 "is code that may delete files or data",
             );
         }
+        if self.scene.own.is_named_in(&lower, self.scene.home) {
+            let why = format!("{why}, and names a file of this guard");
+            return self.find(Category::ConfigModify, &clip(text), &why);
+        }
         let places = words.iter().find_map(|word| super::paths::protected(word));
         if let Some(reason) = places {
             self.find(
@@ -438,6 +454,12 @@ fn words_of(text: &str) -> Vec<&str> {
 /// A program's name: without its folder, in lower case, without what says which version.
 pub(super) fn program(text: &str) -> String {
     let name = text.rsplit('/').next().unwrap_or(text);
+    // `npx @railway/cli@3 up`.
+    let scope = text.strip_prefix('@').and_then(|text| text.split_once('/'));
+    let name = match scope {
+        Some((scope, rest)) if rest == "cli" || rest.starts_with("cli@") => scope,
+        _ => name,
+    };
     let name = name.strip_prefix('=').unwrap_or(name).to_ascii_lowercase();
     let name = match name.find('@') {
         Some(at) if at > 0 => &name[..at],
@@ -464,21 +486,4 @@ fn clip(text: &str) -> String {
 fn joined(args: &[Arg]) -> String {
     let words: Vec<&str> = args.iter().map(|arg| arg.text.as_str()).collect();
     clip(&words.join(" "))
-}
-
-/// The row that fits a command whose name is a pattern of the shell.
-fn may_become(pattern: &str, rest: &[Arg]) -> Option<risk::Row> {
-    let name = pattern
-        .rsplit('/')
-        .next()
-        .unwrap_or(pattern)
-        .to_ascii_lowercase();
-    let rest: Vec<&str> = rest.iter().map(|arg| arg.text.as_str()).collect();
-    // `*` alone is a case of a `case`.
-    let letters = name.contains(|c: char| c.is_ascii_alphabetic());
-    risk::rows().find(|row| {
-        let first = row.pattern.split(' ').next().unwrap_or_default();
-        let fits = |want: &str| glob::shell(&name, want) && rows::fits(row.pattern, want, &rest);
-        letters && first.split('|').any(fits)
-    })
 }

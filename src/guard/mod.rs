@@ -76,6 +76,16 @@ impl Own {
         self.all().any(|own| own == path)
     }
 
+    /// True where a text in lower case holds a path of ours, from the root or from the home folder.
+    fn is_named_in(&self, lower: &str, home: Option<&str>) -> bool {
+        self.all().any(|own| {
+            let own = own.to_ascii_lowercase();
+            let home = home.map(str::to_ascii_lowercase);
+            let below = home.and_then(|home| own.strip_prefix(&home));
+            lower.contains(below.filter(|path| path.len() > 8).unwrap_or(&own))
+        })
+    }
+
     /// True where one of ours lies in this folder.
     fn is_within(&self, folder: &str) -> bool {
         self.all().any(|own| paths::within(own, folder))

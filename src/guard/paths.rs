@@ -28,10 +28,18 @@ pub(super) fn protected(path: &str) -> Option<&'static str> {
     {
         return None;
     }
+    match path.contains('{') {
+        true => glob::braces(path).iter().find_map(|path| named(path)),
+        false => named(path),
+    }
+}
+
+/// The same of a path without braces that a shell would replace.
+fn named(path: &str) -> Option<&'static str> {
     let path = tidy(path).to_ascii_lowercase();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let absolute = path.starts_with('/');
-    let expands = path.contains(['*', '?', '[', '{']);
+    let expands = path.contains(['*', '?', '[']) || path.contains('{') && path.contains(',');
     places()
         // Most places have no part of this name: one look tells.
         .filter(|(place, _)| expands || path.contains(letters(place)))
@@ -77,12 +85,15 @@ fn component(want: &str, have: &str) -> bool {
     if glob::matches(want, have) {
         return true;
     }
-    let expands = have.contains(['*', '?', '[', '{']);
+    // Braces are still here where there were too many.
+    let braces = have.contains('{') && have.contains(',');
+    let expands = have.contains(['*', '?', '[']) || braces;
     let letters = have.bytes().filter(u8::is_ascii_alphabetic).count();
     // `.e*` may be `.env`; `*` alone is never a name that begins with a dot.
     expands
         && letters > 0
-        && want.starts_with('.') == have.starts_with(['.', '[', '{'])
+        && want.starts_with('.')
+            == (have.starts_with(['.', '[']) || braces && have.starts_with('{'))
         && want.starts_with('.')
         && glob::shell(have, want.trim_end_matches('*'))
 }
@@ -149,6 +160,9 @@ mod tests {
             ".e*",
             ".en?",
             ".{env,x}",
+            "{x,.env}",
+            "{a,b/{c,.env}}",
+            ".env{.example,}",
             "config/production.yml",
             ".codex/hooks.json",
             ".claude",
@@ -173,6 +187,10 @@ mod tests {
             "production",
             ".gitignore",
             "*.rs",
+            "/x/{print $1}",
+            "/x/{\"a\":1}",
+            "src/{a,b}",
+            "/x/{src,test}/**/*.ts",
             "update .env handling",
         ] {
             assert!(protected(path).is_none(), "{path}");

@@ -97,6 +97,15 @@ pub(super) const CLIENTS: Words = Words(
     turso influx cypher-shell",
 );
 
+/// What makes `vercel` do something else than to deploy a folder.
+#[rustfmt::skip]
+pub(super) const VERCEL_ELSE: Words = Words(
+    "--version -v --help -h help ls list dev build pull inspect logs log login logout whoami link \
+    init git bisect teams team switch certs dns project projects integration ic blob telemetry \
+    target targets cache httpstat api curl mcp open activity metrics guidance microfrontends \
+    rolling-release env domains alias rm remove promote rollback redeploy deploy install",
+);
+
 /// Words of statements that change data.
 #[rustfmt::skip]
 pub(super) const WRITING: Words = Words(
@@ -126,8 +135,9 @@ pub(super) const WRITING_KEYS: Words = Words(
 pub(super) const CODE: &[&str] = &[
     "rmtree", "unlink", "os.remove", "os.rmdir", "removedirs", "rmsync", "rmdirsync",
     "unlinksync", "fs.rm", "file.delete", "fileutils.rm", "dir.rmdir", "removeall",
-    "remove_dir", "remove_file", "removesync", "emptydir", "deno.remove", "drop table", "drop
-    database", "delete from", "truncate table",
+    "remove_dir", "remove_file", "removesync", "emptydir", "deno.remove", "drop table",
+    "drop database", "drop schema", "delete from", "truncate table", ".rm(", ".rmdir(", "delete_all",
+    "destroy_all",
 ];
 
 /// Commands whose arguments are only read, so that a protected path among them is no change.
@@ -199,13 +209,13 @@ const fn wrapper(names: &'static str, fixed: usize, flags: &'static str, scripts
 #[rustfmt::skip]
 pub(super) const WRAPPERS: &[Wrapper] = &[
     wrapper("sudo|doas|sudoedit|pkexec|run0|gosu|su-exec", 0, "AbEeHiKklnPSsVvB", true),
-    wrapper("gosu|su-exec|chroot|setarch|taskset|chrt|timeout|gtimeout|flock|sg|repeat|faketime|sshpass|unbuffer", 1, "fvnx", true),
+    wrapper("gosu|su-exec|chroot|setarch|taskset|chrt|timeout|gtimeout|flock|sg|repeat|faketime|sshpass", 1, "fvnx", true),
     wrapper("env", 0, "i0v", true),
-    wrapper("!|nice|ionice|nohup|time|stdbuf|setsid|unshare|nsenter|command|builtin|exec|eval|busybox|toybox|strace|ltrace|catchsegv|caffeinate|noglob|nocorrect|-|coproc|fakeroot|proot|firejail|bwrap|torsocks|proxychains|proxychains4|rlwrap|dbus-run-session|xvfb-run|systemd-inhibit|cgexec|numactl|prlimit|valgrind|perf|arch|wsl|wine|ccache|distcc|sem|cpulimit|trickle|setpriv|daemonize|start-stop-daemon|systemd-cat|ts|chronic|softlimit|envdir", 0, "pf", false),
+    wrapper("!|unbuffer|nice|ionice|nohup|time|stdbuf|setsid|unshare|nsenter|command|builtin|exec|eval|busybox|toybox|strace|ltrace|catchsegv|caffeinate|noglob|nocorrect|-|coproc|fakeroot|proot|firejail|bwrap|torsocks|proxychains|proxychains4|rlwrap|dbus-run-session|xvfb-run|systemd-inhibit|cgexec|numactl|prlimit|valgrind|perf|arch|wsl|wine|ccache|distcc|sem|cpulimit|trickle|setpriv|daemonize|start-stop-daemon|systemd-cat|ts|chronic|softlimit|envdir", 0, "pf", false),
     wrapper("xargs|gxargs|parallel|rush", 0, "0prtxo", true),
     wrapper("watch|entr|nodemon|hyperfine|script|su|runuser|concurrently|npm-run-all|nix-shell|tmux|screen|at|trap|foreman|chokidar|onchange|watchexec|dotenv|cross-env|cross-env-shell|pm2|supervisor|wait-on|start-server-and-test|sg|xterm|gnome-terminal|expect|byobu|zellij|abduco|dtach|nsenter", 0, "bcdegptlrzkq", true),
     wrapper("ssh|autossh|mosh|rsh", 1, "1246AaCfGgKkMNnqsTtVvXxYy", true),
-    wrapper("npx|bunx|pnpx|uvx|pipx|corepack|bun|deno|yarn|pnpm|rtx|nr|ni", 0, "yqs", true),
+    wrapper("npx|sail|ddev|lando|bunx|pnpx|uvx|pipx|corepack|bun|deno|yarn|pnpm|rtx|nr|ni", 0, "yqs", true),
     wrapper("npm|pnpm|yarn|bun|bundle|poetry|uv|pipenv|pdm|rye|hatch|conda|mamba|micromamba|mise|asdf|rbenv|pyenv|nodenv|nvm|volta|devbox|nix|op|doppler|dotenvx|infisical|heroku|pipx|teller|chamber|railway|berglas|summon|envconsul|sops|tox|nox|lerna|fnm|pkgx|aws-vault|granted|sst exec|x|dlx|run|run-task|shell|develop|exec-env|tool", 1, "", true),
     wrapper("aws-vault|direnv|chamber|sops|nvm|envchain|lerna exec|run|exec-env", 2, "", true),
     wrapper("docker|podman|nerdctl|kubectl|oc|crictl|lxc|multipass|limactl|vagrant|apptainer|singularity|machinectl|incus|flatpak|distrobox|toolbox exec|run|shell|debug|ssh|enter", 2, "itd", true),

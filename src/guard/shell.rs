@@ -36,6 +36,9 @@ pub(super) fn split(text: &str) -> Script {
         wants: Wants::Word,
         documents: Vec::new(),
         piped: false,
+        groups: Vec::new(),
+        closed: None,
+        source: None,
         arithmetics: 0,
     };
     splitter.run();
@@ -77,6 +80,12 @@ struct Splitter<'a> {
     wants: Wants,
     documents: Vec<Document>,
     piped: bool,
+    /// The groups that are open: where each begins among the commands, and whether it reads from a pipe.
+    groups: Vec<(usize, bool)>,
+    /// Where the group began that has just been closed.
+    closed: Option<usize>,
+    /// What a pipe behind a group reads from.
+    source: Option<usize>,
     arithmetics: usize,
 }
 
@@ -264,6 +273,12 @@ impl Splitter<'_> {
         let (first, second) = (self.byte(0), self.byte(1));
         let pipes = first == b'|' && second != b'|';
         self.end_command();
+        let closed = self.closed.take();
+        match first {
+            b'(' => self.open(self.piped),
+            b')' => self.closed = self.groups.pop().map(|(begin, _)| begin),
+            _ => {}
+        }
         self.at += 1;
         let doubled = first == second && matches!(first, b'|' | b'&' | b';');
         if doubled || pipes && second == b'&' {
@@ -271,6 +286,14 @@ impl Splitter<'_> {
         }
         // What follows a pipe within parentheses reads from it, too.
         self.piped = pipes || self.piped && first == b'(';
+        if pipes {
+            self.source = closed;
+        }
+    }
+
+    fn open(&mut self, piped: bool) {
+        let within = piped || self.groups.last().is_some_and(|(_, piped)| *piped);
+        self.groups.push((self.script.commands.len(), within));
     }
 
     fn redirection(&mut self) {
@@ -361,16 +384,23 @@ impl Splitter<'_> {
             let piped = self.piped;
             self.end_command();
             self.piped = piped && plain == "{";
+            match plain {
+                "{" => self.open(piped),
+                _ => self.closed = self.groups.pop().map(|(begin, _)| begin),
+            }
             return;
         }
         if !self.simple.words.is_empty() || self.simple.data {
             return self.simple.words.push(word);
         }
+        self.closed = None;
         if self.simple.assigns.is_empty() {
             match plain {
                 "for" | "select" | "case" | "foreach" => return self.simple.data = true,
                 "function" => return self.wants = Wants::FunctionName,
                 "[[" => self.wants = Wants::Condition,
+                // What all of it puts out is not known.
+                "done" | "fi" | "esac" | "end" => return self.closed = Some(usize::MAX),
                 _ if RESERVED.contains(plain) => return,
                 _ => {}
             }
@@ -400,8 +430,12 @@ impl Splitter<'_> {
         for document in &mut self.documents {
             document.command.get_or_insert(index);
         }
+        // `curl x | (cd y && sh)`: what it reads is not what stands before it.
+        let inherits = !self.piped && self.groups.last().is_some_and(|(_, piped)| *piped);
+        let source = self.source.take().filter(|_| self.piped);
         self.script.commands.push(Simple {
-            piped: self.piped,
+            piped: self.piped || inherits,
+            source: if inherits { Some(usize::MAX) } else { source },
             ..simple
         });
         self.piped = false;
@@ -483,7 +517,7 @@ mod tests {
             ("cat <(rm x) >(b)", "cat,$(…),$(…);rm,x;b"),
             ("echo '$(rm x)' \\$(a", "echo,$(rm x),$;a"),
             ("(cd x; rm y) | z", "cd,x;rm,y;|z"),
-            ("a | (b; c)", "a;|b;c"),
+            ("a | (b; c)", "a;|b;|c"),
             ("if a; then rm x; fi", "a;rm,x"),
             ("for f in a b; do rm $f; done", "f,in,a,b;rm,$f"),
             ("case $x in a) rm x;; esac", "$x,in,a;rm,x"),

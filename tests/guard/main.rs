@@ -17,7 +17,7 @@ fn writes_have_their_category() {
     check_commands(include_str!("writes.txt"), scene::judge_write, 50);
 }
 
-/// Two hundred commands of an ordinary day: at most three in a hundred may ask.
+/// Two hundred commands of an ordinary day: none may ask. A few in a hundred would hide `awk '{print $1}'`.
 #[test]
 fn everyday_commands_are_let_be() {
     let lines: Vec<&str> = include_str!("everyday.txt").lines().collect();
@@ -27,7 +27,7 @@ fn everyday_commands_are_let_be() {
         .filter(|line| judge_command(&scene::unescaped(line)) != Judgement::Silent)
         .collect();
     assert!(lines.len() >= 200, "{} lines", lines.len());
-    assert!(asked.len() * 100 <= lines.len() * 3, "{asked:#?}");
+    assert!(asked.is_empty(), "{asked:#?}");
 }
 
 #[test]

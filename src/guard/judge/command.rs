@@ -66,6 +66,7 @@ impl Judge<'_> {
             .table
             .iter()
             .find(|row| rows::fits(row.pattern, name, rest))
+            .filter(|_| !only_unstages(name, rest))
         {
             self.find(row.category, &joined(args), row.reason);
         }
@@ -113,20 +114,42 @@ impl Judge<'_> {
     fn special(&mut self, name: &str, args: &[Arg], stdin: &Stdin, depth: usize) {
         let words: Vec<&str> = args.iter().map(|arg| arg.text.as_str()).collect();
         let rest = &words[1..];
+        let logs_in = match name {
+            "ssh" | "su" | "runuser" | "chroot" | "nsenter" => true,
+            "sudo" | "doas" => rest
+                .iter()
+                .any(|word| ["-i", "-s", "--login", "--shell"].contains(word)),
+            _ => false,
+        };
+        if logs_in {
+            self.login(args, stdin, depth);
+        }
         match name {
+            "crontab"
+                if (stdin.piped || stdin.file || stdin.text.is_some()) && !rest.contains(&"-l") =>
+            {
+                self.find(
+                    Category::ConfigModify,
+                    &joined(args),
+                    "changes what starts by itself",
+                );
+            }
             "cd" | "pushd" | "chdir" => self.change_folder(args),
             "kill" | "pkill" | "killall" | "skill" | "xkill" | "fuser" | "killall5" => {
-                self.kill(name, args)
+                self.kill(name, args, stdin)
             }
             "git" => self.git_alias(rest, depth),
             "apply_patch" | "applypatch" => self.patch(rest, stdin),
-            "vercel" | "now"
-                if rest.iter().all(|word| word.starts_with('-'))
-                    && !rest
-                        .iter()
-                        .any(|word| ["--version", "-v", "--help", "-h"].contains(word)) =>
-            {
+            "vercel" | "now" if !rest.iter().any(|word| risk::VERCEL_ELSE.contains(word)) => {
                 self.find(Category::Deploy, &joined(args), "deploys the folder");
+            }
+            "rails" if rest.contains(&"runner") || rest.first() == Some(&"r") => {
+                self.search(&joined(args), "is a program in a line")
+            }
+            "alias" => {
+                let values = rest.iter().filter_map(|word| word.split_once('='));
+                let scripts = values.map(|(_, value)| (value.to_owned(), depth + 1));
+                self.queue.extend(scripts);
             }
             "eval" => self.queue.push_back((rest.join(" "), depth + 1)),
             "export" | "declare" | "typeset" | "local" | "readonly" => self.exported(&args[1..]),
@@ -167,16 +190,18 @@ impl Judge<'_> {
             .min(9);
         let unknown = first
             .into_iter()
-            .any(|at| args[at].opaque && !is_option(at));
+            .any(|at| (args[at].opaque || args[at].choice) && !is_option(at));
         if !unknown || !self.table.iter().any(|row| rows::names(row.pattern, name)) {
             return;
         }
         let lower = self.whole.to_ascii_lowercase();
         let words = words_of(&lower);
+        let mut own: Vec<&str> = args.iter().map(|arg| arg.text.as_str()).collect();
+        own[0] = name;
         let row = self.table.iter().copied().find(|row| {
             row.pattern.contains(' ')
                 && rows::names(row.pattern, name)
-                && rows::stands_in(row.pattern, &words)
+                && (rows::stands_in(row.pattern, &words) || rows::stands_in(row.pattern, &own))
         });
         if let Some(row) = row {
             self.find(row.category, &joined(args), row.reason);
@@ -293,6 +318,15 @@ impl Judge<'_> {
     }
 }
 
+/// `git restore --staged .` leaves the files as they are.
+fn only_unstages(name: &str, rest: &[&str]) -> bool {
+    let has = |words: [&str; 2]| rest.iter().any(|word| words.contains(word));
+    name == "git"
+        && rest.first() == Some(&"restore")
+        && has(["--staged", "-S"])
+        && !has(["--worktree", "-W"])
+}
+
 /// A word, and what may be a path in it: behind `=`, `@`, `:` or a short option.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let long = text.len() > 4_096 || text.contains('\n') || text.contains("://");
@@ -379,4 +413,21 @@ pub(in crate::guard) fn is_script_option(word: &str) -> bool {
             && letters.contains('c')
             && letters.len() <= 6
             && letters.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// The row that fits a command whose name is a pattern of the shell.
+fn may_become(pattern: &str, rest: &[Arg]) -> Option<risk::Row> {
+    let name = pattern
+        .rsplit('/')
+        .next()
+        .unwrap_or(pattern)
+        .to_ascii_lowercase();
+    let rest: Vec<&str> = rest.iter().map(|arg| arg.text.as_str()).collect();
+    // `*` alone is a case of a `case`.
+    let letters = name.contains(|c: char| c.is_ascii_alphabetic());
+    risk::rows().find(|row| {
+        let first = row.pattern.split(' ').next().unwrap_or_default();
+        let fits = |want: &str| glob::shell(&name, want) && rows::fits(row.pattern, want, &rest);
+        letters && first.split('|').any(fits)
+    })
 }

@@ -5,7 +5,7 @@ use super::*;
 
 impl Judge<'_> {
     /// The guard's own process, and whatever is not known to be another one.
-    pub(super) fn kill(&mut self, name: &str, args: &[Arg]) {
+    pub(super) fn kill(&mut self, name: &str, args: &[Arg], stdin: &Stdin) {
         let found = "ends a process that may be this guard or the AI tool";
         let shown = joined(args);
         if name == "killall5" || name == "xkill" {
@@ -37,6 +37,10 @@ impl Judge<'_> {
         }
         if name == "kill" && operands.iter().any(|arg| arg.text == "-1") {
             return self.find(Category::ShellDestructive, &shown, "ends every process");
+        }
+        // `xargs kill -9`.
+        if operands.is_empty() && (stdin.piped || stdin.file) {
+            return self.find(Category::ConfigModify, &shown, found);
         }
         for arg in operands {
             let text = arg.text.as_str();
@@ -105,7 +109,10 @@ impl Judge<'_> {
 
     pub(super) fn shell(&mut self, args: &[Arg], stdin: &Stdin, depth: usize) {
         let rest = &args[1..];
-        if rest.iter().any(|arg| is_script_option(&arg.text)) {
+        // What stands behind `-s` is for the script: `sh -s -- -c`.
+        let own = rest.iter().position(|arg| is_stdin(&arg.text));
+        let own = &rest[..own.unwrap_or(rest.len())];
+        if own.iter().any(|arg| is_script_option(&arg.text)) {
             let scripts = rest.iter().filter(|arg| !arg.text.starts_with('-'));
             let scripts: Vec<(String, usize)> =
                 scripts.map(|arg| (arg.text.clone(), depth + 1)).collect();
@@ -131,6 +138,16 @@ impl Judge<'_> {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// `ssh host <<EOF`, `sudo -s <<EOF`: a shell that reads its script.
+    pub(super) fn login(&mut self, args: &[Arg], stdin: &Stdin, depth: usize) {
+        let operands = args[1..].iter().filter(|arg| !arg.text.starts_with('-'));
+        match &stdin.text {
+            Some(text) => self.queue.push_back((text.clone(), depth + 1)),
+            None if (stdin.piped || stdin.file) && operands.count() <= 1 => self.downloaded(args),
+            None => {}
         }
     }
 
@@ -192,9 +209,11 @@ impl Judge<'_> {
 
 /// True where no file is named that would be run.
 fn reads_stdin(rest: &[Arg]) -> bool {
-    rest.iter()
-        .all(|arg| arg.text.starts_with('-') || arg.text == "/dev/stdin")
-        || rest.iter().any(|arg| arg.text == "-s" || arg.text == "-")
+    rest.iter().all(|arg| arg.text.starts_with('-')) || rest.iter().any(|arg| is_stdin(&arg.text))
+}
+
+fn is_stdin(word: &str) -> bool {
+    matches!(word, "-s" | "-" | "/dev/stdin" | "/dev/fd/0")
 }
 
 /// `--version` and the like.

@@ -8,7 +8,10 @@ pub(super) fn assignment(word: &Word) -> Option<(String, Word)> {
         return None;
     };
     let (name, value) = text.split_once('=')?;
-    let name = name.strip_suffix('+').unwrap_or(name);
+    let (name, appends) = match name.strip_suffix('+') {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
     let name = name.split('[').next().unwrap_or(name);
     let valid = !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -20,12 +23,17 @@ pub(super) fn assignment(word: &Word) -> Option<(String, Word)> {
     }
     let mut parts = word.parts.clone();
     parts[0] = Part::Text(value.to_owned());
-    let tilde = value.starts_with('~');
+    let tilde = value.starts_with('~') && !appends;
+    if appends {
+        parts.insert(0, Part::Variable(name.to_owned()));
+    }
     Some((
         name.to_owned(),
         Word {
             parts,
             tilde,
+            // A value is not split into words.
+            quoted: true,
             ..word.clone()
         },
     ))

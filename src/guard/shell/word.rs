@@ -15,6 +15,8 @@ pub(in crate::guard) struct Simple {
     pub(in crate::guard) here: Vec<Word>,
     /// Its input is the output of what stands before it.
     pub(in crate::guard) piped: bool,
+    /// It reads what all commands from this one on put out: they are a group.
+    pub(in crate::guard) source: Option<usize>,
     /// The words of `for … in`, `case … in`: data, no command.
     pub(in crate::guard) data: bool,
 }
