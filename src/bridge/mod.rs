@@ -219,6 +219,13 @@ impl Bridge {
         }
     }
 
+    /// Carries what the extension has to say, and nothing else.
+    fn route_extension(&mut self) {
+        while let Some(event) = self.extension.poll_event(&mut self.ctx, &mut self.http) {
+            self.extension_event(event);
+        }
+    }
+
     // The host.
 
     fn host_event(&mut self, event: host::Event) {
@@ -339,8 +346,8 @@ impl Bridge {
                 }
                 let (ctx, request) = (&mut self.ctx, call.request());
                 let answer = self.extension.adapt(ctx, request, bytes, error);
-                // What the host has to hear before it.
-                self.route();
+                // What the host has to hear before it. What the workspace said behind it stays behind it.
+                self.route_extension();
                 self.answer(ticket, answer);
             }
             requester => self

@@ -43,3 +43,126 @@ fn a_tool_called_before_an_outage_is_known_is_answered() {
     assert!(said("g").contains("do NOT proceed"), "{}", said("g"));
     assert_eq!(heard.len(), 3);
 }
+
+/// A bridge and a workspace that answers what each test says.
+struct Desk {
+    bridge: Bridge,
+    now: Now,
+    /// What went to stdout, in order.
+    heard: Vec<String>,
+    /// What was sent: on which connection, and its text.
+    sent: Vec<(ConnId, String)>,
+    others: Vec<String>,
+}
+
+impl Desk {
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let now = Now {
+            mono: Instant::now(),
+            wall_ms: 1_795_305_600_000,
+        };
+        let bridge = Bridge::new(testing::config(settings), 1, now);
+        let mut desk = Self {
+            bridge,
+            now,
+            heard: Vec::new(),
+            sent: Vec::new(),
+            others: Vec::new(),
+        };
+        desk.settle();
+        desk
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.bridge.handle_input(input, self.now);
+        self.settle();
+    }
+
+    fn say(&mut self, line: &str) {
+        self.input(Input::Stdin(format!("{line}\n").as_bytes()));
+    }
+
+    fn settle(&mut self) {
+        while let Some(output) = self.bridge.poll_output() {
+            match output {
+                Output::Stdout(line) => {
+                    let line = String::from_utf8(line).expect("text");
+                    self.heard.push(line.trim_end().to_owned());
+                }
+                Output::Connect(conn, _) => {
+                    let established = crate::proto::transport::Established::default();
+                    self.bridge
+                        .handle_input(Input::Connected(conn, established), self.now);
+                }
+                Output::Transmit(conn, bytes) => {
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    self.sent.push((conn, text));
+                    self.bridge.handle_input(Input::Sent(conn), self.now);
+                }
+                Output::Log(..) => {}
+                other => self.others.push(format!("{other:?}")),
+            }
+        }
+    }
+
+    /// The oldest request whose text holds this is answered.
+    fn answer(&mut self, holds: &str, response: &str) {
+        let at = self.sent.iter().position(|(_, text)| text.contains(holds));
+        let (conn, text) = self
+            .sent
+            .remove(at.unwrap_or_else(|| panic!("no {holds}: {:?}", self.sent)));
+        let id = text
+            .split("\"id\":")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
+        let response = response.replace("$ID", id.unwrap_or_default());
+        self.input(Input::Received(conn, response.as_bytes()));
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        let end = self.now.mono + Duration::from_secs(seconds);
+        while let Some(at) = self.bridge.poll_timeout().filter(|at| *at <= end) {
+            let at = at.max(self.now.mono);
+            self.now.wall_ms += (at - self.now.mono).as_millis() as u64;
+            self.now.mono = at;
+            self.input(Input::Timeout);
+        }
+        self.now.wall_ms += (end - self.now.mono).as_millis() as u64;
+        self.now.mono = end;
+    }
+
+    fn json(body: &str) -> String {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
+const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+
+/// What comes in one piece reaches the host in the order in which the workspace said it.
+#[test]
+fn an_answer_is_not_overtaken_by_what_follows_it() {
+    let mut desk = Desk::new(&[]);
+    desk.say(CALL);
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    let later = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    desk.answer(
+        "tools/call",
+        &format!("{EVENTS}data: {answer}\n\ndata: {later}\n\n"),
+    );
+    assert_eq!(desk.heard, [answer, later]);
+}
+
+/// The same for the members of a batch.
+#[test]
+fn a_batch_of_the_workspace_stays_in_order() {
+    let mut desk = Desk::new(&[]);
+    desk.say(CALL);
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    let later = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    desk.answer("tools/call", &Desk::json(&format!("[{answer},{later}]")));
+    assert_eq!(desk.heard, [answer, later]);
+}
