@@ -177,9 +177,14 @@ impl Context {
         &self.secrets
     }
 
-    /// A secret came up: a session id, a cookie, a token that was read anew.
+    /// A secret came up: a session id, a token that was read anew.
     pub(crate) fn keep_secret(&mut self, secret: &str) {
         self.secrets.learn(secret);
+    }
+
+    /// The value of a cookie came up: some servers set another one with every response.
+    pub(crate) fn keep_cookie(&mut self, value: &str) {
+        self.secrets.learn_cookie(value);
     }
 
     /// Text without secrets.

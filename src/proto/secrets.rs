@@ -19,8 +19,8 @@ const HIDDEN: &str = "***";
 const SECRET_MIN_BYTES: usize = 8;
 /// Escapes within escapes that are resolved: text in JSON in JSON, URLs in URLs.
 const ESCAPES_DEEP_MAX: usize = 6;
-/// How many secrets that came up while the process runs are remembered (session ids, tokens read
-/// anew, cookies); the oldest are forgotten first.
+/// How many secrets of each kind that came up while the process runs are remembered (session ids and
+/// tokens read anew; cookies); the oldest are forgotten first.
 const LEARNT_MAX: usize = 128;
 
 /// The values that nobody may see.
@@ -29,11 +29,17 @@ pub struct Secrets {
     /// Those of the settings.
     given: Vec<Needle>,
     learnt: VecDeque<Needle>,
+    /// Apart: balancers that set another cookie with every response must not wash a token out.
+    cookies: VecDeque<Needle>,
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.given.len() + self.learnt.len())
+        write!(
+            f,
+            "Secrets({})",
+            self.given.len() + self.learnt.len() + self.cookies.len()
+        )
     }
 }
 
@@ -48,25 +54,24 @@ impl Secrets {
         Secrets {
             given,
             learnt: VecDeque::new(),
+            cookies: VecDeque::new(),
         }
     }
 
     /// A secret that came up later.
     pub fn learn(&mut self, value: &str) {
-        let Some(needle) = Needle::of(value) else {
-            return;
-        };
-        self.learnt.retain(|known| *known != needle);
-        self.learnt.push_back(needle);
-        if self.learnt.len() > LEARNT_MAX {
-            self.learnt.pop_front();
-        }
+        remember(&mut self.learnt, value);
+    }
+
+    /// The same for the value of a cookie.
+    pub fn learn_cookie(&mut self, value: &str) {
+        remember(&mut self.cookies, value);
     }
 
     /// The text without secrets. A secret whose first eight bytes or more stand at the very end
     /// counts as well: the text may have been cut already. Takes time linear in the text.
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let needles = || self.given.iter().chain(&self.learnt);
+        let needles = || self.given.iter().chain(&self.learnt).chain(&self.cookies);
         if text.len() < SECRET_MIN_BYTES || needles().next().is_none() {
             return Cow::Borrowed(text);
         }
@@ -105,6 +110,17 @@ impl Secrets {
         {
             *text = hidden;
         }
+    }
+}
+
+fn remember(known: &mut VecDeque<Needle>, value: &str) {
+    let Some(needle) = Needle::of(value) else {
+        return;
+    };
+    known.retain(|known| *known != needle);
+    known.push_back(needle);
+    if known.len() > LEARNT_MAX {
+        known.pop_front();
     }
 }
 

@@ -90,7 +90,7 @@ impl Credentials {
                 .store(line, target.path(), secure, ctx.wall_ms());
         }
         for secret in self.cookies.secrets() {
-            ctx.keep_secret(secret);
+            ctx.keep_cookie(secret);
         }
     }
 

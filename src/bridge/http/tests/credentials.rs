@@ -42,3 +42,22 @@ fn token_cookies_and_headers_go_where_they_belong() {
     assert!(!client.sent.contains("t=2"));
     assert_eq!(client.received(1, OK), "#4 200 hi");
 }
+
+/// A balancer that sets another cookie with every response (AWSALB does) washes no token out of what
+/// may not be shown.
+#[test]
+fn no_number_of_cookies_makes_a_new_token_shown() {
+    let mut client = Client::with(&[], |_| {});
+    client.ctx.keep_secret("mwt_renewed-in-its-file");
+    client.call();
+    client.connected(1);
+    for n in 0..200 {
+        let sets = format!(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: AWSALB=cookie-number-{n}\r\nContent-Length: 2\r\n\r\nhi"
+        );
+        client.received(1, &sets);
+        client.call();
+    }
+    assert_eq!(client.ctx.masked("cookie-number-199"), "***");
+    assert_eq!(client.ctx.masked("mwt_renewed-in-its-file"), "***");
+}
