@@ -312,6 +312,10 @@ impl Channels {
         id: ExchangeId,
         what: http::What,
     ) {
+        if self.polls.contains_key(&id) && matches!(what, http::What::Repeated) {
+            // It is under way again, and still to be answered.
+            return;
+        }
         if let Some(key) = self.polls.remove(&id) {
             let body = match what {
                 http::What::Response(response) if response.head.status / 100 == 2 => {

@@ -486,3 +486,20 @@ fn only_the_newest_pong_waits() {
     );
     assert_eq!(desk.channels.held_bytes(), 0);
 }
+
+/// A state that is asked for again on a stale connection is heard once it comes.
+#[test]
+fn a_state_that_is_read_again_after_a_stale_connection_is_heard() {
+    let mut desk = Desk::new(Server::Opens);
+    desk.open(approval(1), Some("/s"));
+    desk.status = Some((200, "pending"));
+    desk.pass(30);
+    desk.status = None;
+    desk.pass(30);
+    desk.looked();
+    desk.status = Some((200, "approved"));
+    desk.lose("/s");
+    let mut read = desk.looked();
+    read.retain(|seen| seen.contains("is read"));
+    assert_eq!(read, ["1 is read: Some(\"approved\")"]);
+}
