@@ -365,7 +365,11 @@ impl Bridge {
                 self.say_failed(ticket, failure);
                 self.answer(ticket, answer);
             }
-            (_, _) => {
+            (requester, _) => {
+                if requester == Requester::Discover && failure.is_transient() {
+                    // The next request of the host asks again.
+                    self.is_discovering = false;
+                }
                 let origin = self.ctx.origin();
                 self.ctx.log(Level::Debug, || {
                     format!(

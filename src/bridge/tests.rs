@@ -166,3 +166,25 @@ fn a_batch_of_the_workspace_stays_in_order() {
     desk.answer("tools/call", &Desk::json(&format!("[{answer},{later}]")));
     assert_eq!(desk.heard, [answer, later]);
 }
+
+/// A modern host whose workspace could not be reached at first is seen in the dashboard like any other.
+#[test]
+fn what_a_workspace_offers_is_asked_again_after_a_failure() {
+    let mut desk = Desk::new(&[]);
+    let ping = |id: u32| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"ping","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
+        )
+    };
+    desk.say(&ping(1));
+    for _ in 0..10 {
+        while !desk.sent.is_empty() {
+            desk.answer("", "HTTP/1.1 503 S\r\nContent-Length: 0\r\n\r\n");
+        }
+        desk.pass(1);
+    }
+    assert_eq!(desk.heard.len(), 1);
+    desk.say(&ping(2));
+    let discovers = |(_, text): &(ConnId, String)| text.contains("server/discover");
+    assert!(desk.sent.iter().any(discovers));
+}
