@@ -230,6 +230,11 @@ impl Extension {
         self.approvals.handle_stray(approval_id);
     }
 
+    /// A request was taken back that had not left under this approval.
+    pub(crate) fn restore(&mut self, approval_id: &str) {
+        self.approvals.restore(approval_id);
+    }
+
     /// The host took a request back that waits here.
     pub(crate) fn withdraw(&mut self, ctx: &mut Context, ticket: Ticket, reason: &str) {
         self.approvals.withdraw(ctx, ticket, reason);

@@ -316,6 +316,7 @@ impl Bridge {
                     .handle_gated(ctx, call, &needed, reply, clock_s);
             }
             mcp::Event::StrayApproval(id) => self.extension.handle_stray(&id),
+            mcp::Event::Unused(approval) => self.extension.restore(&approval),
             mcp::Event::Message(message) => self.host.forward(&mut self.ctx, message),
             mcp::Event::Away(ticket, request, away) => {
                 let answer = builtin::answer_while_away(&self.ctx, &request, &away);

@@ -188,3 +188,30 @@ fn what_a_workspace_offers_is_asked_again_after_a_failure() {
     let discovers = |(_, text): &(ConnId, String)| text.contains("server/discover");
     assert!(desk.sent.iter().any(discovers));
 }
+
+/// The host gives up on an approved call that still waits for the rate limit, and repeats it: the consent
+/// is as good as before.
+#[test]
+fn a_consent_is_not_used_up_by_a_call_that_never_left() {
+    let mut desk = Desk::new(&[]);
+    let gated = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32050,"message":"m","data":{"approval_id":"a"}}}"#;
+    let state = r#"{"jsonrpc":"2.0","id":$ID,"result":{"approval_id":"a","status":"approved"}}"#;
+    let events = |data: &str| format!("{EVENTS}data: {data}\n\n");
+    desk.say(CALL);
+    desk.answer("tools/call", &events(gated));
+    desk.pass(31);
+    desk.answer("aerostack/approvals/get", &events(state));
+    let limited = "HTTP/1.1 429 L\r\nRetry-After: 20\r\nContent-Length: 0\r\n\r\n";
+    desk.answer("dev.aerostack/approval_id", limited);
+    desk.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"reason":"timeout"}}"#);
+    desk.pass(25);
+    assert_eq!(desk.heard, [""; 0]);
+    desk.say(CALL);
+    desk.answer("tools/call", &events(gated));
+    desk.pass(31);
+    desk.answer("aerostack/approvals/get", &events(state));
+    assert_eq!(desk.heard, [""; 0]);
+    let answer = r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#;
+    desk.answer("dev.aerostack/approval_id", &events(answer));
+    assert_eq!(desk.heard, [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
+}

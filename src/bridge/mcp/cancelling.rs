@@ -43,7 +43,11 @@ impl Mcp {
         let label = call.request().label();
         let (cancel, era) = (cancel.of(call.request().wire_id()), call.request().era());
         ctx.log(Level::Debug, || format!("{label} cancelled by the host"));
-        if let Some((_, stage)) = self.take_call(ctx, id) {
+        if let Some((call, stage)) = self.take_call(ctx, id) {
+            let unused = call.unused_consent(&Failure::Unsent);
+            if let Some(approval) = unused.filter(|_| !stage.has_left(http)) {
+                self.events.push_back(Event::Unused(approval.into()));
+            }
             self.take_back(ctx, http, stage, (era, cancel));
         }
         Withdrawn::Gone

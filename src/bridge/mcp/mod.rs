@@ -48,6 +48,8 @@ pub(crate) enum Event {
     Gated(Call, ApprovalNeeded, Reply),
     /// A request that nobody waits for any more would have needed this approval.
     StrayApproval(String),
+    /// A request was taken back that never left under this approval, or was refused.
+    Unused(Box<str>),
     /// A message of the workspace for the host, as it came.
     Message(Vec<u8>),
     /// The workspace is away, and the host's `initialize` waits, or another request came: whoever

@@ -345,6 +345,7 @@ fn words(event: Event) -> String {
         }
         Event::Gated(call, needed, _) => format!("gated {} {}", name(&call), needed.approval_id),
         Event::StrayApproval(id) => format!("stray {id}"),
+        Event::Unused(id) => format!("unused {id}"),
         Event::Message(bytes) => {
             let message = jsonrpc::parse_one(std::str::from_utf8(&bytes).expect("text"));
             format!("message {}", message.expect("a message").method)
