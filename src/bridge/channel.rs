@@ -82,6 +82,7 @@ enum Push {
     Open {
         exchange: ExchangeId,
         socket: Box<WebSocket>,
+        since: Instant,
         heard: Instant,
     },
 }
@@ -94,7 +95,7 @@ struct Channel {
     push: Push,
     /// Why the socket could not be opened.
     trouble: Option<Failure>,
-    /// Failures in a row, for the back-off.
+    /// Failures in a row, for the back-off; a socket that was open for a while ends the row.
     failures: u8,
 }
 

@@ -118,6 +118,7 @@ impl Channels {
         channel.push = Push::Open {
             exchange: *exchange,
             socket: Box::new(WebSocket::new(max_bytes)),
+            since: ctx.now(),
             heard: ctx.now(),
         };
         ctx.set(Timer::Ping(subject), ctx.limits().socket_ping);
@@ -146,7 +147,6 @@ impl Channels {
         loop {
             match socket.next() {
                 Ok(Some(Frame::Text(text))) => {
-                    channel.failures = 0;
                     self.events.push_back(Event::Pushed(subject, text));
                 }
                 Ok(Some(Frame::Pong)) => {}
@@ -198,6 +198,13 @@ impl Channels {
             return;
         };
         channel.trouble = trouble.or(channel.trouble.take());
+        if let Push::Open { since, .. } = channel.push {
+            // Not by a word alone: a server that says one and closes is asked less and less.
+            let lasted = ctx.now().saturating_duration_since(since);
+            if lasted >= ctx.limits().socket_ping {
+                channel.failures = 0;
+            }
+        }
         channel.failures = channel.failures.saturating_add(1);
         let pause = backoff(channel.failures);
         let push = std::mem::replace(&mut channel.push, Push::Pausing);

@@ -355,15 +355,21 @@ fn a_refused_socket_is_tried_again_after_growing_pauses() {
     for at in desk.times("GET /w/1").iter().take(5) {
         assert!(polls.contains(at), "no poll at {at}: {polls:?}");
     }
-    // A word from the server, and the pauses begin anew; opening alone is not enough.
+    // Opening is not enough, nor is a word; a socket that has lasted, and the pauses begin anew.
     desk.server = Server::Opens;
-    desk.pass(40);
+    let reopened = |desk: &mut Desk| {
+        while desk.times("GET /w/1").is_empty() {
+            desk.pass(1);
+        }
+    };
+    desk.seen.clear();
+    reopened(&mut desk);
+    desk.receive("/w/1", &from_server(TEXT, b"1"));
     desk.seen.clear();
     desk.lose("/w/1");
-    desk.pass(40);
-    let at = desk.times("GET /w/1");
-    around(at[0] - desk.times("poll 1")[0], 30);
-    desk.receive("/w/1", &from_server(TEXT, b"1"));
+    reopened(&mut desk);
+    around(desk.times("GET /w/1")[0] - desk.times("poll 1")[0], 30);
+    desk.pass(21);
     desk.seen.clear();
     desk.lose("/w/1");
     desk.pass(2);
@@ -502,4 +508,20 @@ fn a_state_that_is_read_again_after_a_stale_connection_is_heard() {
     let mut read = desk.looked();
     read.retain(|seen| seen.contains("is read"));
     assert_eq!(read, ["1 is read: Some(\"approved\")"]);
+}
+
+/// A server that says the state and closes, each time: it is asked less and less, as one that refuses.
+#[test]
+fn a_socket_that_closes_behind_its_message_is_opened_less_and_less() {
+    let mut desk = Desk::new(Server::Opens);
+    desk.open(approval(1), None);
+    for _ in 0..60 {
+        if desk.conns.contains_key("/w/1") {
+            desk.receive("/w/1", b"\x81\x01x");
+            desk.lose("/w/1");
+        }
+        desk.pass(1);
+    }
+    let times = desk.times("GET /w/1").len();
+    assert!((5..=7).contains(&times), "{times}");
 }
