@@ -215,3 +215,19 @@ fn a_consent_is_not_used_up_by_a_call_that_never_left() {
     desk.answer("dev.aerostack/approval_id", &events(answer));
     assert_eq!(desk.heard, [r#"{"jsonrpc":"2.0","id":1,"result":{}}"#]);
 }
+
+/// Subscriptions that come in one piece are counted like those that come one by one.
+#[test]
+fn subscriptions_in_one_piece_are_limited() {
+    let mut desk = Desk::new(&[]);
+    let line = |id: u32| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
+        ) + "\n"
+    };
+    let lines: String = (0..300).map(line).collect();
+    desk.input(Input::Stdin(lines.as_bytes()));
+    let listens = |(_, text): &&(ConnId, String)| text.contains("subscriptions/listen");
+    assert_eq!(desk.sent.iter().filter(listens).count(), 256);
+    assert_eq!(desk.heard.len(), 44);
+}

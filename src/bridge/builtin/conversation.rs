@@ -67,7 +67,8 @@ impl Conversation {
         self.entries.iter().position(|entry| entry.message.id == id)
     }
 
-    fn insert(&mut self, at: usize, message: ChatMessage, unread: bool, limits: &Limits) {
+    fn insert(&mut self, at: usize, mut message: ChatMessage, unread: bool, limits: &Limits) {
+        cut(&mut message, limits.chat_max_bytes);
         self.bytes += size(&message);
         let entry = Entry {
             message,
@@ -159,6 +160,21 @@ fn push_line(text: &mut String, entry: &Entry) {
     ));
 }
 
+/// A message that is longer than all that may be kept would be gone before anybody reads it.
+fn cut(message: &mut ChatMessage, most: usize) {
+    let over = size(message).saturating_sub(most);
+    if over == 0 {
+        return;
+    }
+    let mark = format!(" [cut: the message has {} bytes]", message.text.len());
+    let mut end = message.text.len().saturating_sub(over + mark.len());
+    while !message.text.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.text.truncate(end);
+    message.text.push_str(&mark);
+}
+
 fn size(message: &ChatMessage) -> usize {
     const OVERHEAD: usize = 64;
     message.text.len() + message.id.len() + message.topic.as_ref().map_or(0, String::len) + OVERHEAD
@@ -233,6 +249,21 @@ mod tests {
         chat.add_list(Vec::new(), &limits);
         chat.add_list(list(&["4", "5", "6"]), &limits);
         assert_eq!(ids(&chat), ["3", "4", "5", "6"]);
+    }
+
+    #[test]
+    fn a_message_beyond_the_history_is_cut_and_says_so() {
+        let limits = Limits::default();
+        let mut chat = Conversation::default();
+        let mut long = message("1", "user", None);
+        long.text = "\u{e9}".repeat(40 << 10);
+        assert!(chat.add(long, true, &limits));
+        assert_eq!(chat.unread(), 1);
+        assert!(
+            chat.transcript()
+                .contains("\u{e9} [cut: the message has 81920 bytes]\n")
+        );
+        assert!(chat.bytes <= limits.chat_max_bytes && chat.bytes > limits.chat_max_bytes - 4);
     }
 
     #[test]

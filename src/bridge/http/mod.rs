@@ -331,9 +331,9 @@ impl Http {
         self.credentials.generation()
     }
 
-    /// Long-lived exchanges that hold a connection.
+    /// Long-lived exchanges that hold a connection, or wait for one.
     pub(crate) fn streams(&self) -> usize {
-        self.pool.streams()
+        self.pool.streams() + self.pool.waiting_streams()
     }
 
     /// The server's clock, Unix seconds, as of its last response.

@@ -339,6 +339,11 @@ impl Pool {
         self.busy[Priority::Stream as usize]
     }
 
+    /// Those that wait for one.
+    pub(super) fn waiting_streams(&self) -> usize {
+        self.waiting_streams
+    }
+
     fn idle_for(&self, id: ConnId, now: Instant) -> Duration {
         match self.conns.get(&id).map(|conn| &conn.state) {
             Some(State::Idle { since, .. }) => now.saturating_duration_since(*since),
