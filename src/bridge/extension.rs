@@ -309,9 +309,14 @@ impl Extension {
         self.channels.wake(ctx, http);
     }
 
-    /// Bytes that wait.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.approvals.held_bytes() + self.channels.held_bytes()
+    /// Bytes of the host's requests that wait for a person.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.approvals.held_bytes()
+    }
+
+    /// Bytes that wait in open sockets.
+    pub(crate) fn socket_bytes(&self) -> usize {
+        self.channels.held_bytes()
     }
 
     /// True while an exchange of this machine is under way.

@@ -175,8 +175,8 @@ impl Bridge {
         }
         let stdout = self.host.stdout_bytes();
         let calls = self.host.held_bytes() + self.mcp.held_bytes() + self.http.waiting_bytes();
-        let rest = self.extension.held_bytes() + self.http.reply_bytes();
-        let from_host = stdout + calls;
+        let rest = self.extension.socket_bytes() + self.http.reply_bytes();
+        let from_host = stdout + calls + self.extension.waiting_bytes();
         self.ctx.note_held(from_host + rest, from_host, stdout);
         self.host.settle(&mut self.ctx);
         self.http.settle(&mut self.ctx);

@@ -231,3 +231,23 @@ fn subscriptions_in_one_piece_are_limited() {
     assert_eq!(desk.sent.iter().filter(listens).count(), 256);
     assert_eq!(desk.heard.len(), 44);
 }
+
+/// What waits for a person is the host's, as what waits for the network is: past the budget nothing more
+/// is read, and replies still come.
+#[test]
+fn calls_that_wait_for_a_person_are_in_the_hosts_budget() {
+    let mut desk = Desk::new(&[]);
+    let big = "x".repeat(12 << 20);
+    for id in 1..=3 {
+        assert_eq!(desk.others, [""; 0], "{id}");
+        desk.say(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t{id}","arguments":"{big}"}}}}"#
+        ));
+        let gated = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32050,"message":"m","data":{{"approval_id":"a{id}"}}}}}}"#
+        );
+        let name = format!("\"t{id}\"");
+        desk.answer(&name, &format!("{EVENTS}data: {gated}\n\n"));
+    }
+    assert_eq!(desk.others, ["PauseStdin"]);
+}
