@@ -164,6 +164,8 @@ pub(crate) struct Mcp {
     /// Bytes of notices that wait, parked or with their exchange.
     notice_bytes: usize,
     gate: Gate,
+    /// Messages that want no answer and wait for the token file, read again after a 401.
+    refused_notices: Vec<(Notice, Failure)>,
     tool_headers: ToolHeaders,
     /// Lists of tools that are read to learn headers, each with the request that needs them.
     learning: Table<CallId, Learning>,
@@ -181,6 +183,7 @@ impl Mcp {
             parked: VecDeque::new(),
             notice_bytes: 0,
             gate: Gate::default(),
+            refused_notices: Vec::new(),
             tool_headers: ToolHeaders::default(),
             learning: Table::new(),
             events: VecDeque::new(),
@@ -251,7 +254,8 @@ impl Mcp {
     /// True while no message of the host is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         let notice = |purpose: &Purpose| matches!(purpose, Purpose::Notice(..));
-        self.calls.hosts() == 0 && !self.exchanges.values().any(notice)
+        let waits = !self.refused_notices.is_empty();
+        self.calls.hosts() == 0 && !waits && !self.exchanges.values().any(notice)
     }
 
     /// True while an exchange of this machine is under way.

@@ -49,6 +49,7 @@ impl Mcp {
     fn leave_session(&mut self, ctx: &mut Context, http: &mut Http) -> Option<Hello> {
         ctx.stop(Timer::Stream);
         self.gate.drop_confirmation();
+        self.drop_refused_confirmation();
         self.drop_unsent_opening(ctx, http);
         let left = self.session.leave();
         if let Some(exchange) = left.exchange {
@@ -60,6 +61,13 @@ impl Mcp {
             self.give_back(ctx, http, &link);
         }
         left.hello
+    }
+
+    fn drop_refused_confirmation(&mut self) {
+        let notices = self.refused_notices.iter();
+        let void = notices.filter(|(notice, _)| notice.confirms);
+        self.notice_bytes -= void.map(|(notice, _)| notice.cost()).sum::<usize>();
+        self.refused_notices.retain(|(notice, _)| !notice.confirms);
     }
 
     /// Our own `initialize` for a session that is left before it is there: where it has not left, it never

@@ -4,7 +4,7 @@
 use super::call::{CallId, Stage};
 use super::failing::Broken;
 use super::incoming::Came;
-use super::{Mcp, Parked, Purpose};
+use super::{Mcp, Notice, Parked, Purpose};
 use crate::bridge::context::Context;
 use crate::bridge::http::{ExchangeId, Http, Response};
 use crate::bridge::ids::Era;
@@ -137,14 +137,19 @@ impl Mcp {
 
     pub(super) fn rate_limit_over(&mut self, ctx: &mut Context, http: &mut Http) {
         for notice in self.gate.open() {
-            let waits = !notice.confirms && notice.era == Era::Legacy && self.session.is_closed();
-            match waits {
-                true => self.park(Parked::Notice(notice.text)),
-                false => self.post(ctx, http, notice),
-            }
+            self.post_again(ctx, http, notice);
         }
         for id in self.calls.at(|stage| matches!(stage, Stage::RateLimit)) {
             self.launch(ctx, http, id);
+        }
+    }
+
+    /// A message that was refused is sent again, or waits for the session that is opened meanwhile.
+    fn post_again(&mut self, ctx: &mut Context, http: &mut Http, notice: Notice) {
+        let waits = !notice.confirms && notice.era == Era::Legacy && self.session.is_closed();
+        match waits {
+            true => self.park(Parked::Notice(notice.text)),
+            false => self.post(ctx, http, notice),
         }
     }
 
@@ -174,15 +179,17 @@ impl Mcp {
             return true;
         }
         call.attempts.last_failure = Some(failure.clone());
-        let first = self
-            .calls
-            .at(|stage| matches!(stage, Stage::Token))
-            .is_empty();
+        self.read_token(ctx, path);
         self.calls.enter(id, Stage::Token);
-        if first {
+        true
+    }
+
+    /// The token file is read again, once for all who wait for it.
+    fn read_token(&mut self, ctx: &mut Context, path: String) {
+        let waits = |stage: &Stage| matches!(stage, Stage::Token);
+        if self.calls.at(waits).is_empty() && self.refused_notices.is_empty() {
             ctx.emit(crate::bridge::Output::ReadToken(path));
         }
-        true
     }
 
     /// The token file's content, read again.
@@ -205,6 +212,13 @@ impl Mcp {
             ctx.log(Level::Info, || {
                 "the token file has a new token: it is used from now on".to_owned()
             });
+        }
+        for (notice, failure) in std::mem::take(&mut self.refused_notices) {
+            self.notice_bytes -= notice.cost();
+            match is_renewed {
+                true => self.post_again(ctx, http, notice),
+                false => self.notice_failed(ctx, http, notice, failure),
+            }
         }
         for id in self.calls.at(|stage| matches!(stage, Stage::Token)) {
             if is_renewed {
@@ -240,6 +254,19 @@ impl Mcp {
             let least = ctx.limits().rate_limit_guess;
             self.gate.close(ctx, hint.max(least));
             return self.gate.keep(notice);
+        }
+        if head.status == 401
+            && may_repeat
+            && !ctx.phase().is_farewell()
+            && let Some(path) = ctx.config().token_file.clone()
+        {
+            notice.retries += 1;
+            if response.token != http.token_generation() {
+                return self.post_again(ctx, http, notice);
+            }
+            self.read_token(ctx, path);
+            self.notice_bytes += notice.cost();
+            return self.refused_notices.push((notice, failure));
         }
         // What it spoke of is gone with the session.
         if !notice.confirms

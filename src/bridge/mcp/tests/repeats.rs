@@ -255,3 +255,28 @@ fn a_wrong_setting_is_no_outage() {
         assert_eq!(told, expected, "{code} {settings:?}");
     }
 }
+
+/// A message that wants no answer is lost to nobody's knowledge: a 401 is met as for requests.
+#[test]
+fn a_notice_goes_again_with_the_token_that_was_read_anew() {
+    let mut client = Client::ready_with(&[("AEROSTACK_TOKEN_FILE", "/t")]);
+    let held = client.mcp.held_bytes();
+    for _ in 0..2 {
+        assert_eq!(client.notify("x/y"), "> x/y @s1");
+    }
+    let refused = status(401, "", "");
+    assert_eq!(client.answer("x/y", &refused), "read the token");
+    // The second one carried the same token, and waits for the same reading.
+    assert_eq!(client.answer("x/y", &refused), "");
+    let (ctx, http) = (&mut client.ctx, &mut client.http);
+    client.mcp.handle_token(ctx, http, Ok("mwt_new".to_owned()));
+    assert_eq!(client.outcome(), "> x/y @s1; > x/y @s1");
+    assert!(client.sent.contains("Bearer mwt_new"));
+    assert_eq!(client.answer("x/y", ACCEPTED), "");
+    // Refused again, and the file has nothing new: the end.
+    assert_eq!(client.answer("x/y", &refused), "read the token");
+    let (ctx, http) = (&mut client.ctx, &mut client.http);
+    client.mcp.handle_token(ctx, http, Ok("mwt_new".to_owned()));
+    assert_eq!(client.outcome(), "");
+    assert_eq!(client.mcp.held_bytes(), held);
+}
