@@ -251,3 +251,17 @@ fn calls_that_wait_for_a_person_are_in_the_hosts_budget() {
     }
     assert_eq!(desk.others, ["PauseStdin"]);
 }
+
+/// The end of stdin waits for a message that the rate limit holds back, as for one that is on its way.
+#[test]
+fn a_message_that_waits_for_the_rate_limit_is_delivered_before_the_end() {
+    let mut desk = Desk::new(&[]);
+    desk.say(r#"{"jsonrpc":"2.0","id":7,"result":{"action":"accept"}}"#);
+    let limited = "HTTP/1.1 429 L\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    desk.answer("accept", limited);
+    desk.input(Input::StdinClosed);
+    assert_eq!(desk.others, [""; 0]);
+    desk.pass(1);
+    desk.answer("accept", "HTTP/1.1 202 A\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(desk.others.last().map(String::as_str), Some("Exit(0)"));
+}

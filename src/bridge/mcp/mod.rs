@@ -251,11 +251,9 @@ impl Mcp {
         self.calls.bytes() + self.notice_bytes + self.gate.bytes()
     }
 
-    /// True while no message of the host is on its way.
+    /// True while no message of the host is on its way, or waits to be.
     pub(crate) fn is_quiet(&self) -> bool {
-        let notice = |purpose: &Purpose| matches!(purpose, Purpose::Notice(..));
-        let waits = !self.refused_notices.is_empty();
-        self.calls.hosts() == 0 && !waits && !self.exchanges.values().any(notice)
+        self.calls.hosts() == 0 && self.notice_bytes == 0 && self.gate.bytes() == 0
     }
 
     /// True while an exchange of this machine is under way.
