@@ -283,7 +283,7 @@ impl Bridge {
             Withdrawn::Stays => return,
             Withdrawn::Unknown => {
                 self.extension.withdraw(ctx, ticket, cancel.reason());
-                self.mcp.withdraw_own(ctx, http, ticket);
+                self.mcp.withdraw_own(ctx, http, ticket, cancel);
             }
         }
         self.host.forget(&mut self.ctx, ticket);

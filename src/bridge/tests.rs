@@ -265,3 +265,19 @@ fn a_message_that_waits_for_the_rate_limit_is_delivered_before_the_end() {
     desk.answer("accept", "HTTP/1.1 202 A\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(desk.others.last().map(String::as_str), Some("Exit(0)"));
 }
+
+/// A question of the guardian that is taken back on its way leaves no approval behind that nobody waits for.
+#[test]
+fn an_approval_that_crosses_the_guardians_cancel_is_withdrawn() {
+    let mut desk = Desk::new(&[]);
+    desk.say(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"aerostack__local_guardian","arguments":{"category":"deploy","action":"x"}}}"#);
+    desk.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+    let gated = r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-32050,"message":"m","data":{"approval_id":"a"}}}"#;
+    desk.answer(
+        "aerostack/guardian/request",
+        &format!("{EVENTS}data: {gated}\n\n"),
+    );
+    let cancels = |(_, text): &(ConnId, String)| text.contains("aerostack/approvals/cancel");
+    assert!(desk.sent.iter().any(cancels));
+    assert_eq!(desk.heard, [""; 0]);
+}

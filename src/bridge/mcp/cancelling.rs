@@ -53,11 +53,19 @@ impl Mcp {
         Withdrawn::Gone
     }
 
-    /// The gateway's own requests for a call of the host are of no use any more.
-    pub(crate) fn withdraw_own(&mut self, ctx: &mut Context, http: &mut Http, ticket: Ticket) {
+    /// The gateway's own requests for a call of the host are of no use any more: as for the host's, an
+    /// approval that crosses the cancel is heard and withdrawn.
+    pub(crate) fn withdraw_own(
+        &mut self,
+        ctx: &mut Context,
+        http: &mut Http,
+        ticket: Ticket,
+        cancel: &Cancel,
+    ) {
         for id in self.calls.for_ticket(ticket) {
-            if let Some((_, Stage::Exchange(exchange))) = self.take_call(ctx, id) {
-                self.drop_exchange(ctx, http, exchange);
+            if let Some((call, stage)) = self.take_call(ctx, id) {
+                let (cancel, era) = (cancel.of(call.request().wire_id()), call.request().era());
+                self.take_back(ctx, http, stage, (era, cancel));
             }
         }
     }
