@@ -34,6 +34,8 @@ impl Came {
 enum Route {
     /// For the host, as it is.
     Host,
+    /// A request of the workspace for the host: its raw id.
+    Asks(Box<str>),
     /// The answer to a request; with the code if it is an error.
     Answer(CallId, Option<i64>),
     /// An approval that a request wants which nobody waits for any more.
@@ -326,7 +328,7 @@ impl Mcp {
             // "The server MUST NOT send JSON-RPC requests" on a modern stream, and we "MUST NOT
             // write JSON-RPC requests to stdout" there (MCP 2026-07-28, transports).
             Kind::Request if era == Era::Modern => Route::Drop("a request on a modern stream"),
-            Kind::Request => Route::Host,
+            Kind::Request => Route::Asks(message.id.unwrap_or("null").into()),
             Kind::Response => self.route_response(ctx, asked, purpose, message),
         }
     }
@@ -391,7 +393,9 @@ impl Mcp {
             Some(Purpose::Request(asked)) => match &route {
                 Route::WrongId(words) => asked.stray = Some(words.clone().unwrap_or_default()),
                 Route::Drop(_) => {}
-                Route::Host | Route::Answer(..) | Route::StrayApproval(_) => asked.delivered = true,
+                Route::Host | Route::Asks(_) | Route::Answer(..) | Route::StrayApproval(_) => {
+                    asked.delivered = true
+                }
             },
             Some(Purpose::EventStream { delivered, .. }) => *delivered = true,
             Some(Purpose::Answered(_) | Purpose::Cancelled(_) | Purpose::Delete)
@@ -400,6 +404,12 @@ impl Mcp {
         }
         match route {
             Route::Host => self.events.push_back(Event::Message(bytes)),
+            Route::Asks(id) => {
+                if self.asked.len() < ctx.limits().subscriptions_max {
+                    self.asked.insert(id, ());
+                }
+                self.events.push_back(Event::Message(bytes));
+            }
             Route::StrayApproval(approval) => {
                 self.events.push_back(Event::StrayApproval(approval));
             }

@@ -164,6 +164,8 @@ pub(crate) struct Mcp {
     /// Bytes of notices that wait, parked or with their exchange.
     notice_bytes: usize,
     gate: Gate,
+    /// Requests of the session to the host that have no answer yet, by raw id.
+    asked: Table<Box<str>, ()>,
     /// Messages that want no answer and wait for the token file, read again after a 401.
     refused_notices: Vec<(Notice, Failure)>,
     tool_headers: ToolHeaders,
@@ -183,6 +185,7 @@ impl Mcp {
             parked: VecDeque::new(),
             notice_bytes: 0,
             gate: Gate::default(),
+            asked: Table::new(),
             refused_notices: Vec::new(),
             tool_headers: ToolHeaders::default(),
             learning: Table::new(),

@@ -56,11 +56,23 @@ impl Mcp {
             self.drop_exchange(ctx, http, exchange);
         }
         self.fail_elsewhere(ctx, http);
+        self.take_questions_back();
         self.park_unsent(ctx, http);
         if let Some(link) = left.link {
             self.give_back(ctx, http, &link);
         }
         left.hello
+    }
+
+    /// What the session asked the host is void with it, and its ids are free for the next one: an answer
+    /// would be taken for that of another question.
+    fn take_questions_back(&mut self) {
+        for id in std::mem::take(&mut self.asked).keys() {
+            let reason = "\"the session with the workspace has ended\"";
+            let params = jsonrpc::object([("requestId", &**id), ("reason", reason)]);
+            let cancel = jsonrpc::notification("notifications/cancelled", Some(&params));
+            self.events.push_back(Event::Message(cancel));
+        }
     }
 
     fn drop_refused_confirmation(&mut self) {

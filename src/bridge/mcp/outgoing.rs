@@ -9,7 +9,7 @@ use crate::bridge::ids::{Era, Requester};
 use crate::bridge::request::Request;
 use crate::failure::Failure;
 use crate::proto::http::request::{HeaderLines, Method, is_header_value};
-use crate::proto::jsonrpc;
+use crate::proto::jsonrpc::{self, Kind};
 use std::rc::Rc;
 
 const ACCEPT_BOTH: &str = "application/json, text/event-stream";
@@ -76,6 +76,7 @@ impl Mcp {
             return;
         }
         if era == Era::Legacy {
+            self.note_answered(&text);
             // Without a workspace there is nobody to notify.
             if self.session.outage().is_some() || self.session.is_lost() {
                 return;
@@ -85,6 +86,15 @@ impl Mcp {
             }
         }
         self.post(ctx, http, Notice::new(text, era));
+    }
+
+    fn note_answered(&mut self, text: &str) {
+        if !self.asked.is_empty()
+            && let Ok(message) = jsonrpc::parse_one(text)
+            && let (Kind::Response, Some(id)) = (message.kind, message.id)
+        {
+            self.asked.remove(id);
+        }
     }
 
     /// Sends a message that wants no answer.

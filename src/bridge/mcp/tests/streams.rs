@@ -277,3 +277,31 @@ fn what_is_no_answer_is_never_taken_for_one() {
     );
     assert_eq!(client.wait(5_000), "cut tools/call", "but soon is");
 }
+
+/// A server begins its ids anew in each session: what an old one asked is taken back, so that its answer is
+/// not taken for that of a new question.
+#[test]
+fn questions_end_with_their_session() {
+    let mut client = Client::ready();
+    assert_eq!(client.ask(2, "tools/call"), "> tools/call @s1");
+    let asks = |id: u32| {
+        let asks =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{}}}}"#);
+        event("", &asks)
+    };
+    let begun = client.begin("tools/call", &format!("{EVENTS}{}{}", asks(0), asks(1)));
+    assert_eq!(
+        begun,
+        "message elicitation/create; message elicitation/create"
+    );
+    let text = r#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}"#;
+    client
+        .mcp
+        .notify(&mut client.ctx, &mut client.http, text.into(), Era::Legacy);
+    assert_eq!(client.outcome(), ">  @s1");
+    client.lose("tools/call");
+    assert_eq!(client.ask(3, "tools/list"), "> tools/list @s1");
+    let gone = status(404, "", "Session not found");
+    let told = client.answer("tools/list", &gone);
+    assert_eq!(told, "> initialize; message notifications/cancelled");
+}
