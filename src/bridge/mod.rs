@@ -17,6 +17,7 @@ mod builtin;
 mod channel;
 mod context;
 mod contract;
+mod diagnosis;
 mod extension;
 mod host;
 mod http;
@@ -34,7 +35,6 @@ use crate::failure::Failure;
 use crate::log::Level;
 use crate::proto::aerostack::Offer;
 use crate::proto::jsonrpc;
-use crate::proto::secrets::Secrets;
 use crate::proto::transport::ConnId;
 use builtin::Counts;
 pub(crate) use channel::Socket;
@@ -468,42 +468,6 @@ impl Bridge {
         self.route();
         self.extension.end(&mut self.ctx);
         self.route();
-    }
-
-    // What a diagnosis wants to know: it drives a bridge as its host, and asks here for what no MCP
-    // answer says.
-
-    /// What no report may show.
-    pub fn secrets(&self) -> &Secrets {
-        self.ctx.secrets()
-    }
-
-    /// The workspace's clock in Unix seconds, as of its last reply.
-    pub fn workspace_clock_s(&self) -> Option<u64> {
-        self.http.server_clock_s()
-    }
-
-    /// True while a request waits for an approval.
-    pub fn awaits_a_person(&self) -> bool {
-        self.extension.pending_approvals() > 0
-    }
-
-    /// Params of a heartbeat with status "check": recorded, never listed as an agent.
-    pub fn check_params(&self) -> String {
-        self.extension.heartbeat(&self.ctx, "check", self.counts())
-    }
-
-    /// Opens a WebSocket to see whether one can be opened.
-    pub fn probe_socket(&mut self, now: Now) {
-        self.ctx.advance(now);
-        self.extension.probe_socket(&mut self.ctx);
-        self.route();
-        self.settle();
-    }
-
-    /// How that went.
-    pub fn probed_socket(&self) -> Socket {
-        self.extension.probed_socket()
     }
 }
 

@@ -232,14 +232,12 @@ fn subscriptions_in_one_piece_are_limited() {
     assert_eq!(desk.heard.len(), 44);
 }
 
-/// What waits for a person is the host's, as what waits for the network is: past the budget nothing more
-/// is read, and replies still come.
+/// What waits for a person is in the budget, and is refused before it fills it: the host is still heard.
 #[test]
-fn calls_that_wait_for_a_person_are_in_the_hosts_budget() {
+fn calls_that_wait_for_a_person_never_fill_the_budget() {
     let mut desk = Desk::new(&[]);
     let big = "x".repeat(12 << 20);
-    for id in 1..=3 {
-        assert_eq!(desk.others, [""; 0], "{id}");
+    for id in 1..=9 {
         desk.say(&format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t{id}","arguments":"{big}"}}}}"#
         ));
@@ -248,8 +246,13 @@ fn calls_that_wait_for_a_person_are_in_the_hosts_budget() {
         );
         let name = format!("\"t{id}\"");
         desk.answer(&name, &format!("{EVENTS}data: {gated}\n\n"));
+        let refused = desk
+            .heard
+            .iter()
+            .filter(|line| line.contains("too many bytes"));
+        assert_eq!(refused.count(), id - 1);
     }
-    assert_eq!(desk.others, ["PauseStdin"]);
+    assert_eq!(desk.others, [""; 0]);
 }
 
 /// The end of stdin waits for a message that the rate limit holds back, as for one that is on its way.

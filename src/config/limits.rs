@@ -158,6 +158,12 @@ impl Limits {
         self.stalled_after * 15
     }
 
+    /// Of the budget over everything, what requests may hold that wait for a person: that may take an hour,
+    /// and the host must be heard meanwhile. Past it a request is refused; one always waits.
+    pub fn gated_max_bytes(&self) -> usize {
+        self.held_max_bytes / 2
+    }
+
     /// The pause before an event stream is opened again whose server asked for this `retry`.
     pub fn reconnect_pause(&self, retry_ms: u64) -> Duration {
         Duration::from_millis(retry_ms).clamp(self.reconnect_min, self.reconnect_max)
@@ -298,6 +304,7 @@ mod tests {
         check("requests", limits.requests_max, 4_096);
         check("stdout", limits.stdout_high_bytes, 1_048_576);
         check("all that waits", limits.held_max_bytes, 33_554_432);
+        check("for a person", limits.gated_max_bytes(), 16_777_216);
         check("a small reply", limits.small_reply_bytes, 65_536);
         check("connections", limits.connections_max, 128);
         check("beside calls", limits.connections_reserve, 64);

@@ -1,12 +1,12 @@
 //! A decision has come: what it means for each request that waited for it.
 
-use super::{Approvals, Event, Facts};
+use super::{Approvals, Event, Facts, Withdrawal, approval_params};
 use crate::bridge::context::{Context, tool_text};
 use crate::bridge::ids::{ApprovalKey, Requester};
 use crate::bridge::mcp::Call;
 use crate::bridge::request::Request;
 use crate::log::{Level, printable};
-use crate::proto::aerostack::{APPROVAL_META, ApprovalState, Decision, Outcome};
+use crate::proto::aerostack::{APPROVAL_META, ApprovalNeeded, ApprovalState, Decision, Outcome};
 use crate::proto::jsonrpc::{self, Params};
 
 impl Approvals {
@@ -133,6 +133,23 @@ impl Approvals {
         );
         ctx.log(Level::Warn, || words.clone());
         self.give_up(call, &words, "mismatch");
+    }
+
+    /// Too much waits for a person already.
+    pub(super) fn refuse_more(&mut self, call: Call, needed: &ApprovalNeeded) {
+        let words = format!(
+            "{}: too many bytes of requests wait for approval already, so this one does not wait, too. It was NOT executed: repeat it once some are decided",
+            call.request().label()
+        );
+        // An equal request may wait for the same one.
+        if !self.by_id.contains_key(needed.approval_id.as_str()) {
+            let reason = Some("too many requests wait already");
+            self.events.push_back(Event::Withdraw(Withdrawal {
+                params: approval_params(&needed.approval_id, reason, None),
+                era: None,
+            }));
+        }
+        self.give_up(call, &words, "refused");
     }
 
     /// "For tools/call a result with `isError: true`; for other methods a JSON-RPC error."

@@ -174,6 +174,10 @@ impl Approvals {
         if self.known.is_spent(id) && !repeatable {
             return self.refuse_used(call);
         }
+        let full = self.bytes + call.request().cost() > ctx.limits().gated_max_bytes();
+        if full && !self.approvals.is_empty() {
+            return self.refuse_more(call, needed);
+        }
         if !call.begin_round(ROUNDS_MAX) {
             return self.events.push_back(Event::PassOn(call, reply));
         }

@@ -408,6 +408,27 @@ fn a_time_of_its_own_counts_from_the_beginning_and_has_an_end() {
 }
 
 #[test]
+fn too_much_does_not_wait() {
+    const MORE: &str = "error: t: too many bytes of requests wait for approval already, so this one does not wait, too. It was NOT executed: repeat it once some are decided";
+    let mut desk = Desk::new(&[], other);
+    desk.ctx = testing::limited(&[], |limits| limits.held_max_bytes = 3_000).0;
+    desk.tell(&[
+        // One always waits; a second one has no room.
+        (Needs(1, "a"), &[WATCH, "waits 1"]),
+        (
+            Needs(2, "b"),
+            &[
+                r#"withdraw {"approval_id":"b","reason":"too many requests wait already"}"#,
+                &format!("answer 2 {MORE}"),
+            ],
+        ),
+        (Is(1, REJECTED), &["unwatch 1", "answer 1 error: t was NOT executed: the approval was rejected by ann. Reviewer's note: no"]),
+        (Needs(3, "c"), &["watch 2 http://127.0.0.1/ws/x/approvals/c/ws", "waits 3"]),
+        (End, &["unwatch 2", r#"withdraw {"approval_id":"c","reason":"the gateway ended"}"#, "answer 3 error: t: the gateway ended while it waited for approval; the request was withdrawn. It may still be executed if it was approved at the last moment"]),
+    ]);
+}
+
+#[test]
 fn what_waits_is_counted() {
     let cost = same(1).request().cost();
     let story: [(Step<'_>, usize); 6] = [
