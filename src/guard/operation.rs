@@ -22,6 +22,8 @@ pub(super) enum Operation {
     Delete(String),
     /// Reads a file: of interest only for the guard's own.
     Read(String),
+    /// Looks through files and folders: the same.
+    Search(Vec<String>),
     /// Changes files by a patch of Codex' form.
     Patch(String),
     /// Calls a tool of an MCP server, with these arguments.
@@ -102,6 +104,26 @@ pub(super) fn path_of(input: &Fields<'_>) -> Result<String, Malformed> {
     Err(Malformed("\"file_path\" is missing".to_owned()))
 }
 
+/// Where a tool looks: members that are a path or a list of them; without any, everywhere below the folder.
+pub(super) fn search_of(input: &Fields<'_>, names: &[&str]) -> Result<Operation, Malformed> {
+    let mut paths: Vec<String> = Vec::new();
+    for name in names {
+        match input.raw(name)? {
+            Some(raw) if raw.starts_with('[') => {
+                let list: Vec<String> = serde_json::from_str(raw)
+                    .map_err(|_| Malformed(format!("{name:?} is no list of strings")))?;
+                paths.extend(list);
+            }
+            _ => paths.extend(input.text(name)?.map(|path| path.into_owned())),
+        }
+    }
+    paths.retain(|path| !path.is_empty());
+    if paths.is_empty() {
+        paths.push(".".to_owned());
+    }
+    Ok(Operation::Search(paths))
+}
+
 /// A command that is a string, or a list of words.
 pub(super) fn command_text(raw: &str) -> Option<String> {
     if let Some(text) = jsonrpc::string(raw) {
@@ -139,7 +161,11 @@ pub(super) fn judge(event: &Event, settings: &Settings, files: &dyn Files) -> Ju
             found.push(Finding::new(Category::FileDelete, path, "is deleted"));
             found
         }
-        Operation::Read(path) => reads(path, &scene),
+        Operation::Read(path) => reads(path, false, &scene),
+        Operation::Search(paths) => {
+            let found = paths.iter().flat_map(|path| reads(path, true, &scene));
+            found.collect()
+        }
         Operation::Patch(text) => patch(text, &scene),
         Operation::Call { tool, arguments } => match calls::judge(tool, arguments, &scene) {
             Ok(found) => found,
@@ -158,7 +184,7 @@ pub(super) fn judge(event: &Event, settings: &Settings, files: &dyn Files) -> Ju
     }
     let everything = settings.guarded == Guarded::All
         && !allowed
-        && !matches!(event.operation, Operation::Read(_));
+        && !matches!(event.operation, Operation::Read(_) | Operation::Search(_));
     let all = everything.then(|| {
         Finding::new(
             Category::Other,
@@ -196,10 +222,10 @@ fn changed(path: &str, category: Category, verb: &str, scene: &Scene<'_>) -> Vec
     findings
 }
 
-fn reads(path: &str, scene: &Scene<'_>) -> Vec<Finding> {
+fn reads(path: &str, recursive: bool, scene: &Scene<'_>) -> Vec<Finding> {
     let mut places = Places::new(scene.files, scene.own, scene.home, scene.folder);
     let reason = "reads the guard's settings, which hold the token";
-    let ours = places.tells_secrets(path, false);
+    let ours = places.tells_secrets(path, recursive);
     ours.then(|| Finding::new(Category::ConfigModify, path, reason))
         .into_iter()
         .collect()
@@ -248,6 +274,10 @@ fn question(event: &Event, finding: Finding, files: &dyn Files) -> Judgement {
             };
             (format!("{} {}", event.tool, shown::line(path)), details)
         }
+        Operation::Search(_) => (
+            format!("{} {}", event.tool, shown::line(&finding.matched)),
+            shown::content(&event.input),
+        ),
         Operation::Delete(path) | Operation::Read(path) => (
             format!("{} {}", event.tool, shown::line(path)),
             String::new(),

@@ -48,7 +48,7 @@ pub(super) const FORMS: &[Form] = &[
         variable: Some("CLAUDE_CONFIG_DIR"),
         lists: &[(
             "PreToolUse",
-            "Bash|Write|Edit|MultiEdit|NotebookEdit|Read|Monitor|PowerShell|mcp__.*",
+            "Bash|Write|Edit|MultiEdit|NotebookEdit|Read|Grep|Monitor|PowerShell|mcp__.*",
         )],
         timeout: "3600",
         seconds: 3_600,
@@ -75,7 +75,7 @@ pub(super) const FORMS: &[Form] = &[
         variable: None,
         lists: &[(
             "BeforeTool",
-            "run_shell_command|write_file|replace|read_file|mcp_.*",
+            "run_shell_command|write_file|replace|read_file|read_many_files|search_file_content|grep_search|mcp_.*",
         )],
         timeout: "3600000",
         seconds: 3_600,
@@ -90,7 +90,7 @@ pub(super) const FORMS: &[Form] = &[
         variable: Some("QWEN_HOME"),
         lists: &[(
             "PreToolUse",
-            "run_shell_command|write_file|edit|read_file|mcp__.*",
+            "run_shell_command|write_file|edit|read_file|read_many_files|search_file_content|grep_search|mcp__.*",
         )],
         // Below 1000 it counts seconds, from there milliseconds.
         timeout: "3600000",
@@ -107,7 +107,7 @@ pub(super) const FORMS: &[Form] = &[
         lists: &[
             ("beforeShellExecution", ""),
             ("beforeMCPExecution", ""),
-            ("preToolUse", "Write|Edit|Delete|Read"),
+            ("preToolUse", "Write|Edit|Delete|Read|Grep"),
         ],
         timeout: "3600",
         seconds: 3_600,
@@ -368,7 +368,7 @@ mod tests {
         };
         assert_eq!(
             shown("claude-code"),
-            r#"{"matcher": "Bash|Write|Edit|MultiEdit|NotebookEdit|Read|Monitor|PowerShell|mcp__.*", "hooks": [{"type": "command", "command": "/opt/a b/aerostack-gateway", "args": ["--guard", "claude-code", "--env-file", "/home/u/env"], "timeout": 3600, "onFailure": "block"}]}"#
+            r#"{"matcher": "Bash|Write|Edit|MultiEdit|NotebookEdit|Read|Grep|Monitor|PowerShell|mcp__.*", "hooks": [{"type": "command", "command": "/opt/a b/aerostack-gateway", "args": ["--guard", "claude-code", "--env-file", "/home/u/env"], "timeout": 3600, "onFailure": "block"}]}"#
         );
         assert_eq!(
             shown("codex"),

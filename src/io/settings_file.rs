@@ -134,9 +134,12 @@ fn is_in_home(path: &Path) -> bool {
     }
 }
 
-/// Writes a new settings file in one step: its folder 0700, the file 0600.
+/// Writes a new settings file in one step: its folder 0700, the file 0600. A link stays one: what it leads to
+/// is written.
 pub(crate) fn write_settings_file(path: &Path, text: &str) -> Result<(), String> {
     let shown = path.display();
+    let real = path.canonicalize();
+    let path = real.as_deref().unwrap_or(path);
     let folder = path
         .parent()
         .ok_or_else(|| format!("{shown} is no file's name"))?;
@@ -162,4 +165,28 @@ fn create(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_stays_one_and_what_it_leads_to_is_written() {
+        let dir = std::env::temp_dir().join(format!("aerostack-settings-{}", std::process::id()));
+        let (kept, link) = (dir.join("kept/env"), dir.join("config/env"));
+        for folder in ["kept", "config"] {
+            fs::create_dir_all(dir.join(folder)).unwrap();
+        }
+        fs::write(&kept, "AEROSTACK_TOKEN=old\n").unwrap();
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        write_settings_file(&link, "AEROSTACK_TOKEN=new\n").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "AEROSTACK_TOKEN=new\n");
+        assert_eq!(fs::metadata(&kept).unwrap().mode() & 0o777, 0o600);
+        let left = |folder: &str| fs::read_dir(dir.join(folder)).unwrap().count();
+        assert_eq!((left("kept"), left("config")), (1, 1));
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Words, decision, envelope, mcp};
 use crate::guard::event::{Event, Malformed};
-use crate::guard::operation::{Operation, path_of};
+use crate::guard::operation::{Operation, path_of, search_of};
 
 pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
     let (mut event, input) = envelope(raw, "PreToolUse")?;
@@ -14,6 +14,7 @@ pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
             content: crate::guard::operation::Content::Whole(input.optional("new_source")?),
         },
         "Read" => Operation::Read(path_of(&input)?),
+        "Grep" => search_of(&input, &["path"])?,
         tool if tool.starts_with("mcp__") => mcp(tool, &event.input),
         // Bash, and whatever else runs a command line.
         "Bash" => Operation::of_shell(&input)?,

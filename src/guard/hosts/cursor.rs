@@ -3,7 +3,7 @@
 
 use super::{Words, folder};
 use crate::guard::event::{Event, Fields, Malformed};
-use crate::guard::operation::{Operation, path_of};
+use crate::guard::operation::{Operation, path_of, search_of};
 use crate::proto::jsonrpc::{self, quote};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -55,6 +55,7 @@ pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
                 "Edit" | "StrReplace" | "MultiEdit" => Operation::of_edit(&members)?,
                 "Delete" => Operation::Delete(path_of(&members)?),
                 "Read" => Operation::Read(path_of(&members)?),
+                "Grep" => search_of(&members, &["path"])?,
                 "Shell" => Operation::of_shell(&members)?,
                 _ => Operation::Unlisted,
             };

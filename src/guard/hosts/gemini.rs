@@ -3,7 +3,7 @@
 
 use super::{envelope, mcp};
 use crate::guard::event::{Event, Fields, Malformed};
-use crate::guard::operation::Operation;
+use crate::guard::operation::{Operation, path_of, search_of};
 
 pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
     let (mut event, input) = envelope(raw, "BeforeTool")?;
@@ -14,7 +14,9 @@ pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
         }
         "write_file" => Operation::of_write(&input)?,
         "replace" | "edit" => Operation::of_edit(&input)?,
-        "read_file" => Operation::Read(crate::guard::operation::path_of(&input)?),
+        "read_file" => Operation::Read(path_of(&input)?),
+        "read_many_files" => search_of(&input, &["paths", "include"])?,
+        "search_file_content" | "grep_search" => search_of(&input, &["path", "dir_path"])?,
         // `mcp_SERVER_TOOL`.
         tool if tool.starts_with("mcp_aerostack_") => Operation::Unlisted,
         tool if tool.starts_with("mcp_") => mcp(tool, &event.input),

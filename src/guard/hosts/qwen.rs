@@ -3,7 +3,7 @@
 use super::gemini::in_folder;
 use super::{Words, decision, envelope, mcp};
 use crate::guard::event::{Event, Malformed};
-use crate::guard::operation::{Operation, path_of};
+use crate::guard::operation::{Operation, path_of, search_of};
 
 pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
     let (mut event, input) = envelope(raw, "PreToolUse")?;
@@ -15,6 +15,8 @@ pub(super) fn read(raw: &str) -> Result<Event, Malformed> {
         "write_file" => Operation::of_write(&input)?,
         "edit" | "replace" => Operation::of_edit(&input)?,
         "read_file" => Operation::Read(path_of(&input)?),
+        "read_many_files" => search_of(&input, &["paths", "include"])?,
+        "search_file_content" | "grep_search" => search_of(&input, &["path", "dir_path"])?,
         tool if tool.starts_with("mcp__") => mcp(tool, &event.input),
         _ => Operation::Unlisted,
     };
