@@ -360,6 +360,8 @@ impl<'a> Judge<'a> {
         }
         match (name, self.places.home()) {
             ("HOME", Some(home)) => vec![(home.to_owned(), false)],
+            // What the script itself has started last; no program of the table's has such a name.
+            ("!", _) => vec![("%%".to_owned(), false)],
             ("PWD", _) if !self.places.lost => vec![(self.places.folder().to_owned(), false)],
             _ => vec![(format!("${name}"), true)],
         }

@@ -66,7 +66,7 @@ impl Judge<'_> {
             .table
             .iter()
             .find(|row| rows::fits(row.pattern, name, rest))
-            .filter(|_| !only_unstages(name, rest))
+            .filter(|_| !changes_nothing(name, rest))
         {
             self.find(row.category, &joined(args), row.reason);
         }
@@ -318,13 +318,19 @@ impl Judge<'_> {
     }
 }
 
-/// `git restore --staged .` leaves the files as they are.
-fn only_unstages(name: &str, rest: &[&str]) -> bool {
-    let has = |words: [&str; 2]| rest.iter().any(|word| words.contains(word));
-    name == "git"
-        && rest.first() == Some(&"restore")
-        && has(["--staged", "-S"])
-        && !has(["--worktree", "-W"])
+/// `git restore --staged .` leaves the files as they are, `git config --get credential.helper` the settings.
+fn changes_nothing(name: &str, rest: &[&str]) -> bool {
+    let has = |words: &[&str]| rest.iter().any(|word| words.contains(word));
+    match (name, rest.first()) {
+        ("git", Some(&"restore")) => has(&["--staged", "-S"]) && !has(&["--worktree", "-W"]),
+        ("git", Some(&"config")) => {
+            let second = rest
+                .get(1)
+                .is_some_and(|word| ["get", "list"].contains(word));
+            second || has(&["--get", "--get-all", "--get-regexp", "--list", "-l"])
+        }
+        _ => false,
+    }
 }
 
 /// A word, and what may be a path in it: behind `=`, `@`, `:` or a short option.

@@ -109,7 +109,11 @@ pub(super) fn dollar(rest: &str, word: &mut Word, nested: &mut Vec<String>) -> (
             word.parts.push(Part::Variable(name[..end].to_owned()));
             (1 + end, false)
         }
-        Some(b) if b.is_ascii_digit() || b"@*#?$!-".contains(b) => {
+        Some(b'!') => {
+            word.parts.push(Part::Variable("!".to_owned()));
+            (2, false)
+        }
+        Some(b) if b.is_ascii_digit() || b"@*#?$-".contains(b) => {
             word.parts.push(Part::Unknown);
             (2, false)
         }
