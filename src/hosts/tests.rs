@@ -326,6 +326,8 @@ fn yaml_that_can_not_be_seen_through_is_refused() {
     check("extensions:\n  {a: 1}\n", "by hand");
     check("extensions:\n \ta:\n    b: 1\n", "by hand");
     check("a: 1\rextensions: {}\nb: 2\n", "by hand");
+    // A text, and a comment with a colon in it.
+    check("extensions:\n  o  # c: d\nb: 1\n", "by hand");
     // No white space in YAML.
     check("# c\n\u{c}\u{c}", "line 2, column 1");
     check("\u{a0}\na: 1\n", "line 1, column 1");

@@ -194,16 +194,11 @@ fn name_and_rest(content: &str) -> Option<(&str, &str)> {
                 .trim_matches(WHITE),
         ));
     }
-    let (name, rest) = match content.split_once(": ") {
-        Some(split) => split,
-        None => (
-            content
-                .split(" #")
-                .next()?
-                .trim_end_matches(WHITE)
-                .strip_suffix(':')?,
-            "",
-        ),
+    // What stands in a comment is no name.
+    let own = content.split(" #").next()?.trim_end_matches(WHITE);
+    let (name, rest) = match own.find(": ") {
+        Some(at) => (&content[..at], &content[at + 2..]),
+        None => (own.strip_suffix(':')?, ""),
     };
     Some((name.trim_end_matches(WHITE), rest.trim_matches(WHITE)))
 }

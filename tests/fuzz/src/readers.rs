@@ -376,8 +376,10 @@ impl Source for Lines<'_> {
         names
     }
 
-    fn file(&self, _: &str) -> Result<String, String> {
-        let file = self.0.iter().find(|(name, _)| *name == "FILE");
+    fn file(&self, path: &str) -> Result<String, String> {
+        // The machine's name is no secret.
+        let is_system = path.starts_with("/etc/") || path.starts_with("/proc/");
+        let file = self.0.iter().find(|(name, _)| *name == "FILE" && !is_system);
         file.map(|(_, text)| (*text).to_owned())
             .ok_or_else(|| "no such file".to_owned())
     }
