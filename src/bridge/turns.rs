@@ -164,10 +164,15 @@ mod tests {
     fn the_urgent_go_first_and_nobody_goes_twice() {
         let now = Instant::now();
         let mut turns = Turns::default();
-        turns.push(Job::Heartbeat, false);
-        turns.push(poll(1), false);
-        turns.push(poll(1), true);
-        turns.push(poll(1), false);
+        for _ in 0..9 {
+            turns.push(Job::Heartbeat, false);
+            turns.push(poll(1), false);
+        }
+        for _ in 0..9 {
+            turns.push(poll(1), true);
+            turns.push(poll(1), false);
+        }
+        assert_eq!((turns.urgent.len(), turns.calm.len()), (1, 2));
         let order: Vec<_> = std::iter::from_fn(|| turns.pop(now)).collect();
         assert_eq!(order, [poll(1), Job::Heartbeat]);
         assert_eq!(turns.next_turn(), None);
