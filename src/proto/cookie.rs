@@ -535,6 +535,11 @@ mod tests {
         assert_eq!(names(&mut jar), "bcde");
         jar.store(format!("a={value}").as_bytes(), "/", true, NOW);
         assert_eq!(names(&mut jar), "acde");
+        // Two have to stay behind.
+        for name in ["b", "f"] {
+            jar.store(format!("{name}={value}").as_bytes(), "/", true, NOW);
+        }
+        assert_eq!(names(&mut jar), "abef");
         // Exactly the limit.
         let mut jar = Jar::default();
         let quarter = "x".repeat(HEADER_MAX_BYTES / 4 - "a=".len());
