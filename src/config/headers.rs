@@ -74,7 +74,8 @@ impl Header {
             ));
         }
         if value.is_empty() {
-            return Err(format!("{name} has no value"));
+            // What stands before the colon may be the secret: `KEY:`.
+            return Err("has no value behind its colon: give it as \"Name: value\"".to_owned());
         }
         if !is_header_value(value.as_bytes()) {
             return Err(format!("{name} has a value with control characters"));
@@ -213,6 +214,6 @@ mod tests {
         check("X-A: s3\0cret", "X-A holds a line break or NUL");
         check("X\n-A: s3cret", "a name that no header can have");
         check("X-A: s3\u{1b}cret", "control characters");
-        check("X-A: ", "X-A has no value");
+        check("s3cret: ", "no value behind its colon");
     }
 }
