@@ -34,6 +34,8 @@ class Trouble(threading.Thread):
                 self.turn()
             self.ask("DELETE", "/faults")
             self.ask("POST", "/outage", {"mode": "none"})
+            # What hung in an outage is never answered: only its connection's end tells of it.
+            self.ask("DELETE", "/connections")
             self.decide()
         except BaseException as error:  # noqa: B902: told by the main thread
             self.failed = error
