@@ -346,10 +346,6 @@ impl Bridge {
                     self.say_failed(ticket, failure);
                 }
                 let (ctx, request) = (&mut self.ctx, call.request());
-                let bytes = match error {
-                    Some(code) => request.safe_error(ctx.secrets(), code, bytes),
-                    None => bytes,
-                };
                 let answer = self.extension.adapt(ctx, request, bytes, error);
                 // What the host has to hear before it. What the workspace said behind it stays behind it.
                 self.route_extension();

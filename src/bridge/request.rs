@@ -6,7 +6,6 @@
 use super::ids::Era;
 use crate::proto::identity::Identity;
 use crate::proto::jsonrpc::{self, Message, Meta, Params};
-use crate::proto::secrets::Secrets;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -138,19 +137,6 @@ impl Request {
     /// The whole message, as it is POSTed.
     pub(crate) fn text(&self) -> &Rc<str> {
         &self.text
-    }
-
-    /// An error that answers it, without secrets: servers repeat a token that they refuse, and an error is
-    /// what a model reads first. (A result is the host's, byte for byte.)
-    pub(crate) fn safe_error(&self, secrets: &Secrets, code: i64, error: Vec<u8>) -> Vec<u8> {
-        const HIDDEN: &str = "the server's error holds a secret and can not be shown without it";
-        let hidden = secrets.hide_bytes(error);
-        let text = std::str::from_utf8(&hidden).unwrap_or_default();
-        // Nothing is left of it where the secret was a number, or the id.
-        match jsonrpc::parse_one(text).is_ok_and(|message| message.id == Some(self.id())) {
-            true => hidden,
-            false => jsonrpc::error(self.id(), code, HIDDEN, None),
-        }
     }
 
     /// What it costs while it waits, bytes.

@@ -284,32 +284,3 @@ fn an_approval_that_crosses_the_guardians_cancel_is_withdrawn() {
     assert!(desk.sent.iter().any(cancels));
     assert_eq!(desk.heard, [""; 0]);
 }
-
-/// What a server says in an error is not for everybody; what it says in a result is the host's.
-#[test]
-fn an_error_shows_no_token_whatever_its_status() {
-    let told = |settings: &[(&str, &str)], answer: &str| {
-        let mut desk = Desk::new(settings);
-        desk.say(CALL);
-        desk.answer("tools/call", &Desk::json(answer));
-        desk.heard.join(" ")
-    };
-    let token = [("AEROSTACK_TOKEN", "mwt_s3cret-of-mine")];
-    let error =
-        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-7,"message":"mwt_s3cret-of-mine is wrong"}}"#;
-    assert_eq!(
-        told(&token, error),
-        error.replace("mwt_s3cret-of-mine", "***")
-    );
-    // A secret that is a number, and nothing else is left.
-    let number = [("AEROSTACK_TOKEN", "1234567890")];
-    assert_eq!(
-        told(
-            &number,
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-7,"message":"m","data":1234567890}}"#
-        ),
-        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-7,"message":"the server's error holds a secret and can not be shown without it"}}"#
-    );
-    let result = r#"{"jsonrpc":"2.0","id":1,"result":{"text":"mwt_s3cret-of-mine"}}"#;
-    assert_eq!(told(&token, result), result);
-}
