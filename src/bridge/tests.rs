@@ -142,29 +142,21 @@ impl Desk {
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-/// What comes in one piece reaches the host in the order in which the workspace said it.
+/// What comes in one piece reaches the host in the order in which the workspace said it: events, and the
+/// members of a batch.
 #[test]
 fn an_answer_is_not_overtaken_by_what_follows_it() {
-    let mut desk = Desk::new(&[]);
-    desk.say(CALL);
     let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     let later = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
-    desk.answer(
-        "tools/call",
-        &format!("{EVENTS}data: {answer}\n\ndata: {later}\n\n"),
-    );
-    assert_eq!(desk.heard, [answer, later]);
-}
-
-/// The same for the members of a batch.
-#[test]
-fn a_batch_of_the_workspace_stays_in_order() {
-    let mut desk = Desk::new(&[]);
-    desk.say(CALL);
-    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
-    let later = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
-    desk.answer("tools/call", &Desk::json(&format!("[{answer},{later}]")));
-    assert_eq!(desk.heard, [answer, later]);
+    for response in [
+        format!("{EVENTS}data: {answer}\n\ndata: {later}\n\n"),
+        Desk::json(&format!("[{answer},{later}]")),
+    ] {
+        let mut desk = Desk::new(&[]);
+        desk.say(CALL);
+        desk.answer("tools/call", &response);
+        assert_eq!(desk.heard, [answer, later]);
+    }
 }
 
 /// A modern host whose workspace could not be reached at first is seen in the dashboard like any other.
