@@ -328,6 +328,7 @@ fn yaml_that_can_not_be_seen_through_is_refused() {
     check("a: 1\rextensions: {}\nb: 2\n", "by hand");
     // A text, and a comment with a colon in it.
     check("extensions:\n  o  # c: d\nb: 1\n", "by hand");
+    check("o\t#c: d\n", "line 1, column 1");
     // No white space in YAML.
     check("# c\n\u{c}\u{c}", "line 2, column 1");
     check("\u{a0}\na: 1\n", "line 1, column 1");

@@ -195,7 +195,8 @@ fn name_and_rest(content: &str) -> Option<(&str, &str)> {
         ));
     }
     // What stands in a comment is no name.
-    let own = content.split(" #").next()?.trim_end_matches(WHITE);
+    let own = content.split(" #").next()?.split("\t#").next()?;
+    let own = own.trim_end_matches(WHITE);
     let (name, rest) = match own.find(": ") {
         Some(at) => (&content[..at], &content[at + 2..]),
         None => (own.strip_suffix(':')?, ""),
