@@ -183,6 +183,15 @@ fn check(line: &Line<'_>, number: usize, begun: bool, marked: bool) -> Result<()
     }
 }
 
+/// What stands before white space and `#`.
+fn without_comment(text: &str) -> &str {
+    let end = [" #", "\t#"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min();
+    text[..end.unwrap_or(text.len())].trim_end_matches(WHITE)
+}
+
 /// `name: rest`, the name without its quotes.
 fn name_and_rest(content: &str) -> Option<(&str, &str)> {
     if let Some(quote) = content.chars().next().filter(|c| matches!(c, '"' | '\'')) {
@@ -195,8 +204,7 @@ fn name_and_rest(content: &str) -> Option<(&str, &str)> {
         ));
     }
     // What stands in a comment is no name.
-    let own = content.split(" #").next()?.split("\t#").next()?;
-    let own = own.trim_end_matches(WHITE);
+    let own = without_comment(content);
     let (name, rest) = match own.find(": ") {
         Some(at) => (&content[..at], &content[at + 2..]),
         None => (own.strip_suffix(':')?, ""),
@@ -244,11 +252,7 @@ fn block(lines: &[Line<'_>], at: usize, end: usize) -> Range<usize> {
 fn plain(rest: &str) -> &str {
     match rest.strip_prefix('#') {
         Some(_) => "",
-        None => rest
-            .split(" #")
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(WHITE),
+        None => without_comment(rest),
     }
 }
 
