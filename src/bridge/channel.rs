@@ -9,9 +9,9 @@
 //!     └──────────────────── 1, 2, 4 … 30 s ────────────────────────────────────────────┘
 //! ```
 //!
-//! The poll comes every 30 s, and at once when a socket is lost. A pause ends early where a
-//! connection to the workspace is made after one that failed. Owns the sockets' state, their back-off, and who may have one. It
-//! never reads what is pushed.
+//! The poll comes every 30 s, and at once when a socket is lost. A pause ends early where a connection to
+//! the workspace is made after one that failed. Owns the sockets' state, their back-off, and who may have
+//! one. It never reads what is pushed.
 
 mod socket;
 
@@ -218,8 +218,7 @@ impl Channels {
         for (subject, channel) in self.channels.iter_mut() {
             if matches!(channel.push, Push::Pausing) && channel.failures > 1 {
                 channel.failures = 0;
-                let pause = ctx.limits().reconnect_min;
-                let pause = ctx.random().around(pause, 4);
+                let pause = ctx.hurried_pause();
                 ctx.set(Timer::Reconnect(*subject), pause);
             }
         }

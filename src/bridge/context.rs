@@ -177,6 +177,12 @@ impl Context {
         &self.secrets
     }
 
+    /// Before what was lost is opened again, once the workspace can be reached again.
+    pub(crate) fn hurried_pause(&mut self) -> Duration {
+        let pause = self.config.limits.reconnect_min;
+        self.random.around(pause, 4)
+    }
+
     /// A secret came up: a session id, a token that was read anew.
     pub(crate) fn keep_secret(&mut self, secret: &str) {
         self.secrets.learn(secret);

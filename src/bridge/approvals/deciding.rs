@@ -1,6 +1,6 @@
 //! A decision has come: what it means for each request that waited for it.
 
-use super::{Approvals, Event, Facts, Withdrawal, approval_params};
+use super::{Approvals, Event, Facts};
 use crate::bridge::context::{Context, tool_text};
 use crate::bridge::ids::{ApprovalKey, Requester};
 use crate::bridge::mcp::Call;
@@ -141,14 +141,7 @@ impl Approvals {
             "{}: too many bytes of requests wait for approval already, so this one does not wait, too. It was NOT executed: repeat it once some are decided",
             call.request().label()
         );
-        // An equal request may wait for the same one.
-        if !self.by_id.contains_key(needed.approval_id.as_str()) {
-            let reason = Some("too many requests wait already");
-            self.events.push_back(Event::Withdraw(Withdrawal {
-                params: approval_params(&needed.approval_id, reason, None),
-                era: None,
-            }));
-        }
+        self.refuse_stray(&needed.approval_id, "too many requests wait already");
         self.give_up(call, &words, "refused");
     }
 

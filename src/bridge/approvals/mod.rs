@@ -339,13 +339,17 @@ impl Approvals {
 
     /// A cancel and an approval crossed: nobody waits for the decision.
     pub(crate) fn handle_stray(&mut self, approval_id: &str) {
+        self.refuse_stray(approval_id, "the host cancelled the request");
+    }
+
+    /// Withdraws an approval that is not begun, unless another request has to do with it.
+    fn refuse_stray(&mut self, approval_id: &str, reason: &str) {
         // An equal call may wait for the same one, or have used it.
         if self.by_id.contains_key(approval_id) || self.known.is_spent(approval_id) {
             return;
         }
-        let reason = Some("the host cancelled the request");
         self.events.push_back(Event::Withdraw(Withdrawal {
-            params: approval_params(approval_id, reason, None),
+            params: approval_params(approval_id, Some(reason), None),
             era: None,
         }));
     }

@@ -169,7 +169,7 @@ pub(crate) struct Http {
     reach: Reach,
 }
 
-/// Whether connections can be made, of which nearly all are to the own origin.
+/// Whether connections to the own origin can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     /// As far as is known.
@@ -341,7 +341,7 @@ impl Http {
         self.server_clock_s
     }
 
-    /// True once each time that connections can be made again.
+    /// True once each time that connections to the own origin can be made again.
     pub(crate) fn take_back(&mut self) -> bool {
         let is_back = self.reach == Reach::Back;
         if is_back {

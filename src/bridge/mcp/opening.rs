@@ -473,8 +473,7 @@ impl Mcp {
     /// The server can be reached again: the event stream need not sit out its pause.
     pub(crate) fn hurry(&mut self, ctx: &mut Context) {
         if self.session.stream_mut().is_some_and(Stream::hurry) {
-            let pause = ctx.limits().reconnect_min;
-            let pause = ctx.random().around(pause, 4);
+            let pause = ctx.hurried_pause();
             self.pause_stream(ctx, Some(pause));
         }
     }
